@@ -1,0 +1,7 @@
+package changelog
+
+import "errors"
+
+// ErrPositionLost: the log no longer holds the position (compaction or retention removed it): a base older than that
+// cannot be caught up.
+var ErrPositionLost = errors.New("changelog: the position lies outside of the log")

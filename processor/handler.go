@@ -1,0 +1,123 @@
+package processor
+
+import (
+	"fmt"
+
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// Failure describes a record that could not be handled, for an error handler.
+type Failure struct {
+	Stage          Stage
+	Task           record.TaskID
+	Node           string
+	TopicPartition record.TopicPartition // of the input record; of the output for Production
+	Record         record.Raw            // aliases the fetched buffer: copy what you keep
+	Err            error
+}
+
+// Stage says where a record failed.
+type Stage int
+
+// Stages of failure.
+const (
+	Deserialization Stage = iota // key or value could not be decoded
+	Processing                   // a processor or function returned an error or panicked
+	Production                   // the broker refuses the record
+)
+
+// String names the stage.
+func (s Stage) String() string {
+	switch s {
+	case Deserialization:
+		return "deserialization"
+	case Processing:
+		return "processing"
+	case Production:
+		return "production"
+	}
+	return fmt.Sprintf("stage %d", int(s))
+}
+
+// Action is what to do about a failed record.
+type Action struct {
+	kind  actionKind
+	topic string
+}
+
+type actionKind int
+
+const (
+	actionFail actionKind = iota
+	actionContinue
+	actionDeadLetter
+)
+
+// Handler decides about failed records (deserialization.exception.handler, processing.exception.handler,
+// production.exception.handler). It runs on the task goroutine and must not block.
+type Handler func(f Failure) Action
+
+// Fail stops the application with the error. The default.
+func Fail() Handler { return func(Failure) Action { return FailAction() } }
+
+// Continue logs the record's place and skips it.
+func Continue() Handler { return func(Failure) Action { return ContinueAction() } }
+
+// DeadLetter writes the record to a topic, inside the same transaction, with its origin and the error in headers
+// (KIP-1034), and goes on. The topic must exist.
+func DeadLetter(topic string) Handler {
+	return func(Failure) Action { return DeadLetterAction(topic) }
+}
+
+// FailAction stops the application.
+func FailAction() Action { return Action{kind: actionFail} }
+
+// ContinueAction skips the record.
+func ContinueAction() Action { return Action{kind: actionContinue} }
+
+// DeadLetterAction writes the record to topic and goes on.
+func DeadLetterAction(topic string) Action { return Action{kind: actionDeadLetter, topic: topic} }
+
+// IsFail reports whether the application stops.
+func (a Action) IsFail() bool { return a.kind == actionFail }
+
+// DeadLetterTopic returns the topic, "" if the record is not dead-lettered.
+func (a Action) DeadLetterTopic() string { return a.topic }
+
+// DeserializationError says that a key or value could not be decoded.
+type DeserializationError struct {
+	Node string
+	Part string // "key" or "value"
+	Err  error
+}
+
+func (e *DeserializationError) Error() string {
+	return fmt.Sprintf("processor: source %q cannot decode the %s: %v", e.Node, e.Part, e.Err)
+}
+
+func (e *DeserializationError) Unwrap() error { return e.Err }
+
+// UserError is an error or panic of user code: a processor, a function given to an operator, a punctuator.
+type UserError struct {
+	Task           record.TaskID
+	Node           string
+	TopicPartition record.TopicPartition // zero in a punctuator
+	Offset         int64
+	Stack          []byte // of a panic, else nil
+	Err            error
+}
+
+func (e *UserError) Error() string {
+	what := "failed"
+	if e.Stack != nil {
+		what = "panicked"
+	}
+	where := "in a punctuator"
+	if e.TopicPartition.Topic != "" {
+		where = fmt.Sprintf("on %s offset %d", e.TopicPartition, e.Offset)
+	}
+	return fmt.Sprintf("processor: node %q of task %s %s %s: %v (set OnProcessingError to skip or dead-letter such records)",
+		e.Node, e.Task, what, where, e.Err)
+}
+
+func (e *UserError) Unwrap() error { return e.Err }

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"errors"
+
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// ErrClosed is returned by every store method after the task that owns the store was closed.
+var ErrClosed = errors.New("store: closed")
+
+// Store is what the runtime sees of a store, whatever its key and value types are. The typed methods that processors
+// use live on the concrete types ([KeyValue]).
+//
+// All methods are called by the task goroutine. An epoch passes through a store like this:
+//
+//	Put…  →  FlushCache (emits what the record cache held back; may Put into stores further down)
+//	      →  Seal(e)    (encodes the dirty set into the changelog batch; later Puts belong to e+1)
+//	      →  Commit(e)  (the transaction committed: e becomes readable as committed data and may be flushed)
+//	  or  →  Rollback() (it did not: everything uncommitted, e and e+1, is gone)
+//
+// Invariant: what Commit has not confirmed never reaches the engine.
+type Store interface {
+	Name() string
+	// FlushCache hands every cached update of the active epoch to the flush listener, in the order of the keys' last
+	// updates. A store without cache or listener does nothing.
+	FlushCache() error
+	// Seal appends the last value of every key written in the active epoch to changelog (nil value: deleted; the
+	// record's timestamp is the value's) and begins the next epoch. A nil changelog means that logging is off.
+	// At most one epoch is sealed and not yet committed.
+	Seal(epoch record.Epoch, changelog *record.Batch) error
+	Commit(epoch record.Epoch)
+	Rollback() error
+	// Replay applies one changelog record to the committed layer. Only while restoring.
+	Replay(r *record.Raw) error
+	// UncommittedBytes estimates the memory of the active and the sealed epoch.
+	UncommittedBytes() int
+}
+
+// Spec describes a store in a topology.
+type Spec struct {
+	// Name is unique in the topology and names the changelog topic <application-id>-<name>-changelog.
+	Name string
+	// LoggingDisabled keeps the store out of the changelog: what a crash loses is lost.
+	LoggingDisabled bool
+	// CachingEnabled makes updates wait for the commit, so that only a key's last one is forwarded.
+	CachingEnabled bool
+	// InMemory keeps the store in memory instead of Badger; it is restored from the changelog at each start.
+	InMemory bool
+	// ChangelogConfig overrides topic configuration of the changelog.
+	ChangelogConfig map[string]string
+	// New makes the store of one task.
+	New func(env Env) (Store, error)
+}
+
+// Env is what the store of one task works with.
+type Env struct {
+	Engine Engine
+	// Prefix separates the store's keys from those of other stores of the task in the engine.
+	Prefix []byte
+	// Context gives timestamp and headers of the record being processed, for writes that do not name their own.
+	Context *Context
+	// CachingEnabled is Spec.CachingEnabled unless the instance's cache size is 0.
+	CachingEnabled bool
+}
+
+// Context is the record that a task is processing, as far as stores need it. Owned by the task goroutine.
+type Context struct {
+	Timestamp int64
+	Headers   []record.Header
+}
+
+// Checkpoint says up to where the data in an engine is complete. It is written in the same atomic step as the data, or
+// after it.
+type Checkpoint struct {
+	Epoch record.Epoch
+	// WallTimeMs is when the epoch committed, for the tombstone horizon of package changelog.
+	WallTimeMs int64
+	// Changelog is, by store, the offset behind the last changelog record that the data contains.
+	Changelog map[string]int64
+	// Inputs are the input positions at the end of the epoch.
+	Inputs map[record.TopicPartition]int64
+	// StreamTimes are the partition times at the end of the epoch, in milliseconds.
+	StreamTimes map[record.TopicPartition]int64
+}
