@@ -1,0 +1,51 @@
+//go:build tidemark_root
+
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/tidemarkio/tidemark"
+	"github.com/tidemarkio/tidemark/bench/measure"
+	"github.com/tidemarkio/tidemark/eos"
+)
+
+// newApp maps the options to a configuration. It is the only place that knows the library's names.
+func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
+	b, err := build(o.workload, o.in, o.out, args)
+	if err != nil {
+		return nil, err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(args.Get("log", "warn"))); err != nil {
+		return nil, fmt.Errorf("--log: %w", err)
+	}
+	config := tidemark.Config{
+		ApplicationID:   o.appID,
+		Brokers:         strings.Split(o.bootstrap, ","),
+		StateDir:        o.stateDir,
+		Workers:         o.threads,
+		CommitInterval:  o.commitEvery,
+		AutoOffsetReset: tidemark.Earliest,
+		GroupInstanceID: args.Get("instance-id", ""),
+		SessionTimeout:  time.Duration(args.Int("session-ms", 0)) * time.Millisecond,
+		Logger:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		StateListener: func(_, now tidemark.State) {
+			if now == tidemark.StateRunning {
+				h.running()
+			}
+		},
+		RestoreListener: func(e tidemark.RestoreEvent) { h.restored(e.Records) },
+	}
+	if o.mode == "alo" {
+		config.ProcessingGuarantee = eos.AtLeastOnce
+	}
+	if !o.cache {
+		config.CacheBytesMax = -1
+	}
+	return tidemark.New(b, config)
+}
