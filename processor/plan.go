@@ -45,6 +45,10 @@ type Node struct {
 	Position string
 	// OffsetReset overrides Config.AutoOffsetReset for a source.
 	OffsetReset OffsetReset
+	// Timestamp, unless nil, gives a source's records their event time, in milliseconds, before they are queued: stream
+	// time and the choice between partitions follow it. partitionTime is the highest time seen in the partition, -1
+	// before the first. A negative result drops the record: it is not handed to the source and moves no time.
+	Timestamp func(r *record.Raw, partitionTime int64) int64
 }
 
 // OffsetReset says where to start when the group has no committed offset (auto.offset.reset).

@@ -1,0 +1,63 @@
+package topology
+
+import (
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/serde"
+)
+
+// Aggregate folds the records of each key into one value (Kafka Streams' aggregate): initial makes the first aggregate, add
+// returns the next one. Records with a null key or value are dropped. A nil aggregate deletes the row; the next record
+// starts from initial. The result's timestamp is the highest of the key's records since then.
+//
+// add must not modify the aggregate it is given, nor keep it: return a new one. A serde for A is needed.
+func Aggregate[K, V, A any](
+	g *KGroupedStream[K, V], initial func() A, add func(key K, value V, aggregate A) A, valueSerde serde.Serde[A],
+	opts ...StoreOption,
+) *KTable[K, A] {
+	g.stream.b.needFunc("Aggregate", initial == nil || add == nil)
+	return aggregate(g, "Aggregate", opts, valueSerde, initial, add)
+}
+
+func aggregate[K, V, A any](
+	g *KGroupedStream[K, V], operator string, opts []StoreOption, valueSerde serde.Serde[A],
+	initial func() A, add func(K, V, A) A,
+) *KTable[K, A] {
+	return addAggregation(g, operator, "KSTREAM-AGGREGATE-", "KSTREAM-AGGREGATE-STATE-STORE-", opts, valueSerde,
+		func(r rows[K, A]) listener {
+			return &aggregateNode[K, V, A]{rows: r, initial: initial, add: add, null: record.NullnessOf[A]()}
+		})
+}
+
+// aggregateNode folds records. Owned by the task goroutine.
+type aggregateNode[K, V, A any] struct {
+	rows[K, A]
+
+	initial func() A
+	add     func(K, V, A) A
+	null    record.Nullness[A]
+}
+
+var _ processor.Receiver[string, string] = (*aggregateNode[string, string, int64])(nil)
+
+// Receive implements processor.Receiver.
+func (n *aggregateNode[K, V, A]) Receive(r record.Record[K, V]) error {
+	if r.NullKey || r.NullValue {
+		n.ctx.Dropped(n.name, "null key or value in an aggregation")
+		return nil
+	}
+	old, oldTimestamp, found, err := n.kv.GetWithTimestamp(r.Key)
+	if err != nil {
+		return err
+	}
+	n.enter()
+	from, timestamp := old, r.Timestamp
+	if !found {
+		from = n.initial()
+	} else {
+		timestamp = max(timestamp, oldTimestamp)
+	}
+	next := n.add(r.Key, r.Value, from)
+	c := Change[A]{New: next, HasNew: !n.null.IsNull(next, false), Old: old, HasOld: found}
+	return n.update(r.Key, c, timestamp, r.Headers)
+}

@@ -1,0 +1,105 @@
+package topology
+
+import (
+	"fmt"
+
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+// Builder collects a topology (Kafka Streams' StreamsBuilder). Make it with [NewBuilder]. It belongs to one goroutine.
+type Builder struct {
+	nodes        []*graphNode // in order of declaration
+	byName       map[string]*graphNode
+	stores       []*storeDef
+	storeByName  map[string]*storeDef
+	repartitions []*processor.RepartitionTopic
+	sources      map[string]*sourceDef // by topic
+	errs         []*BuildError
+	// index numbers generated names. Invariant: it advances exactly as Kafka Streams' does, so that generated names of
+	// stores and internal topics are the same.
+	index int
+}
+
+// NewBuilder returns an empty builder.
+func NewBuilder() *Builder {
+	return &Builder{
+		byName:      make(map[string]*graphNode),
+		storeByName: make(map[string]*storeDef),
+		sources:     make(map[string]*sourceDef),
+	}
+}
+
+// AddStore adds a store for processors, which connect to it with [WithStores] (Kafka Streams' addStateStore).
+func (b *Builder) AddStore(spec store.Spec) {
+	b.addStore("AddStore", spec)
+}
+
+func (b *Builder) addStore(operator string, spec store.Spec) {
+	switch first, ok := b.storeByName[spec.Name]; {
+	case spec.Name == "":
+		b.fail(operator, "a store needs a name")
+		return
+	case ok:
+		b.fail(operator, "store %q was already declared at %s: give each store its own name", spec.Name, first.position)
+		return
+	}
+	def := &storeDef{spec: spec, position: callerPosition()}
+	b.stores = append(b.stores, def)
+	b.storeByName[spec.Name] = def
+}
+
+// addNode adds a node below its parents. A name that is taken is a mistake; the node is then added all the same, so that
+// what follows can be declared.
+func (b *Builder) addNode(operator string, n *graphNode, parents ...*graphNode) *graphNode {
+	n.position = callerPosition()
+	if first, ok := b.byName[n.name]; ok {
+		b.fail(operator, "the name %q is already taken by the node declared at %s", n.name, first.position)
+	} else {
+		b.byName[n.name] = n
+	}
+	b.nodes = append(b.nodes, n)
+	for _, p := range parents {
+		p.children = append(p.children, n)
+		n.parents = append(n.parents, p)
+	}
+	return n
+}
+
+// nameOr returns the given name, or else the next generated one.
+func (b *Builder) nameOr(name, prefix string) string {
+	if name != "" {
+		return name
+	}
+	return b.generate(prefix)
+}
+
+// generate returns Kafka Streams' next generated name: the prefix and ten digits.
+func (b *Builder) generate(prefix string) string {
+	name := fmt.Sprintf("%s%010d", prefix, b.index)
+	b.index++
+	return name
+}
+
+// fail notes a mistake of the caller.
+func (b *Builder) fail(operator, format string, args ...any) {
+	b.errs = append(b.errs, &BuildError{
+		Position: callerPosition(), Operator: operator, Problem: fmt.Sprintf(format, args...),
+	})
+}
+
+// same reports, as a mistake, that two inputs of an operator were made by different builders.
+func (b *Builder) same(operator string, other *Builder) bool {
+	if b != other {
+		b.fail(operator, "the two inputs belong to different builders")
+		return false
+	}
+	return true
+}
+
+// needFunc reports a nil function as a mistake.
+func (b *Builder) needFunc(operator string, isNil bool) {
+	if isNil {
+		b.fail(operator, "the function is nil")
+	}
+}

@@ -1,0 +1,71 @@
+package topology
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tidemarkio/tidemark/processor"
+)
+
+// Mermaid draws a plan as a Mermaid flowchart, for documentation and dashboards: topics are stadiums, stores cylinders,
+// each sub-topology is a box.
+func Mermaid(p *processor.Plan) string {
+	m := mermaid{ids: make(map[string]string)}
+	m.out.WriteString("flowchart TD\n")
+	for _, sub := range p.Subtopologies {
+		fmt.Fprintf(&m.out, "  subgraph sub%d[\"sub-topology %d\"]\n", sub.ID, sub.ID)
+		for _, n := range sub.Nodes {
+			fmt.Fprintf(&m.out, "    %s[%s]\n", m.id("n", n.Name), quoted(n.Name))
+		}
+		for _, s := range sub.Stores {
+			fmt.Fprintf(&m.out, "    %s[(%s)]\n", m.id("s", s.Name), quoted(s.Name))
+		}
+		m.out.WriteString("  end\n")
+	}
+	for _, n := range p.Nodes {
+		node := m.id("n", n.Name)
+		for _, t := range n.Topics {
+			topic := m.topic(t)
+			if n.Kind == processor.SourceNode {
+				fmt.Fprintf(&m.out, "  %s --> %s\n", topic, node)
+			} else {
+				fmt.Fprintf(&m.out, "  %s --> %s\n", node, topic)
+			}
+		}
+		for _, c := range n.Children {
+			fmt.Fprintf(&m.out, "  %s --> %s\n", node, m.id("n", c))
+		}
+		for _, s := range n.Stores {
+			fmt.Fprintf(&m.out, "  %s -.- %s\n", node, m.id("s", s))
+		}
+	}
+	return m.out.String()
+}
+
+type mermaid struct {
+	out strings.Builder
+	ids map[string]string
+}
+
+// id returns a short identifier, since names may hold characters that Mermaid gives a meaning.
+func (m *mermaid) id(kind, name string) string {
+	key := kind + " " + name
+	id, ok := m.ids[key]
+	if !ok {
+		id = fmt.Sprintf("%s%d", kind, len(m.ids))
+		m.ids[key] = id
+	}
+	return id
+}
+
+// topic draws a topic where it is first mentioned.
+func (m *mermaid) topic(name string) string {
+	_, drawn := m.ids["t "+name]
+	id := m.id("t", name)
+	if !drawn {
+		fmt.Fprintf(&m.out, "  %s([%s])\n", id, quoted(name))
+	}
+	return id
+}
+
+func quoted(s string) string { return `"` + strings.ReplaceAll(s, `"`, "#quot;") + `"` }

@@ -1,0 +1,222 @@
+package topology
+
+import (
+	"maps"
+
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/serde"
+)
+
+// Options come in families, one per kind of operator, so that the compiler rejects one in the wrong place. An option may
+// belong to several.
+type (
+	// NodeOption is for operators without state: [Named].
+	NodeOption interface{ applyNode(c *nodeConfig) }
+	// SourceOption is for [Stream] (Kafka Streams' Consumed): [Named], [WithOffsetReset], [WithTimestampExtractor].
+	SourceOption interface{ applySource(c *sourceConfig) }
+	// TableOption is for [Table]: the options of a source and those of a store.
+	TableOption interface{ applyTable(c *tableConfig) }
+	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
+	// [WithoutLogging], [InMemory], [ChangelogConfig], and [Named] for the node.
+	StoreOption interface{ applyStore(c *storeConfig) }
+	// GroupOption is for [GroupBy] and GroupByKey (Kafka Streams' Grouped): [Named], [WithSerdes].
+	GroupOption interface{ applyGroup(c *groupConfig) }
+	// RepartitionOption is for Repartition (Kafka Streams' Repartitioned): [Named], [Partitions], [WithSerdes].
+	RepartitionOption interface{ applyRepartition(c *repartitionConfig) }
+	// SinkOption is for To (Kafka Streams' Produced): [Named], [WithSerdes], [WithPartitioner].
+	SinkOption interface{ applySink(c *sinkConfig) }
+	// ProcessOption is for [Process]: [Named], [WithStores].
+	ProcessOption interface{ applyProcess(c *processConfig) }
+)
+
+type (
+	nodeConfig   struct{ name string }
+	sourceConfig struct {
+		nodeConfig
+
+		reset   processor.OffsetReset
+		extract func(r *record.Raw, partitionTime int64) int64
+	}
+	tableConfig struct {
+		sourceConfig
+		storeConfig
+	}
+	storeConfig struct {
+		nodeConfig
+
+		store           string
+		cachingDisabled bool
+		loggingDisabled bool
+		inMemory        bool
+		changelog       map[string]string
+	}
+	groupConfig struct {
+		nodeConfig
+		serdeConfig
+	}
+	repartitionConfig struct {
+		nodeConfig
+		serdeConfig
+
+		partitions int32
+	}
+	sinkConfig struct {
+		nodeConfig
+		serdeConfig
+
+		partitioner any
+	}
+	processConfig struct {
+		nodeConfig
+
+		stores []string
+	}
+	// serdeConfig holds serde.Serde[K] and serde.Serde[V]; the operator, which knows the types, asserts them.
+	serdeConfig struct{ key, value any }
+)
+
+// Name is the option that [Named] returns.
+type Name string
+
+// Named names the node of an operator; for a group or a repartition also the internal topic, <name>-repartition, that it
+// may need. Names are unique in a topology. Defaults to Kafka Streams' generated name, which changes when operators are
+// added above.
+func Named(name string) Name { return Name(name) }
+
+func (n Name) applyNode(c *nodeConfig)               { c.name = string(n) }
+func (n Name) applySource(c *sourceConfig)           { c.name = string(n) }
+func (n Name) applyTable(c *tableConfig)             { c.storeConfig.name = string(n) }
+func (n Name) applyStore(c *storeConfig)             { c.name = string(n) }
+func (n Name) applyGroup(c *groupConfig)             { c.name = string(n) }
+func (n Name) applyRepartition(c *repartitionConfig) { c.name = string(n) }
+func (n Name) applySink(c *sinkConfig)               { c.name = string(n) }
+func (n Name) applyProcess(c *processConfig)         { c.name = string(n) }
+
+// Materialized is an option about the store of an operator.
+type Materialized func(c *storeConfig)
+
+func (m Materialized) applyStore(c *storeConfig) { m(c) }
+func (m Materialized) applyTable(c *tableConfig) { m(&c.storeConfig) }
+
+// As names the store of an operator, and with it the changelog topic <application-id>-<name>-changelog. A table operator
+// that can do without a store gets one by it. Defaults to a generated name, or to no store where none is needed.
+func As(store string) Materialized { return func(c *storeConfig) { c.store = store } }
+
+// WithoutCaching forwards every update instead of a key's last one per commit. Defaults to caching.
+func WithoutCaching() Materialized { return func(c *storeConfig) { c.cachingDisabled = true } }
+
+// WithoutLogging keeps the store out of the changelog: what a crash loses is lost. Defaults to logging.
+func WithoutLogging() Materialized { return func(c *storeConfig) { c.loggingDisabled = true } }
+
+// InMemory keeps the store in memory; it is restored from the changelog at each start. Defaults to disk.
+func InMemory() Materialized { return func(c *storeConfig) { c.inMemory = true } }
+
+// ChangelogConfig overrides topic configuration of the store's changelog, by Kafka's names. The map is copied; later
+// options win.
+func ChangelogConfig(config map[string]string) Materialized {
+	return func(c *storeConfig) {
+		if c.changelog == nil {
+			c.changelog = make(map[string]string, len(config))
+		}
+		maps.Copy(c.changelog, config)
+	}
+}
+
+// Consumed is an option about how a topic is read.
+type Consumed func(c *sourceConfig)
+
+func (o Consumed) applySource(c *sourceConfig) { o(c) }
+func (o Consumed) applyTable(c *tableConfig)   { o(&c.sourceConfig) }
+
+// WithOffsetReset says where to start reading when the group has no committed offset. Defaults to
+// Config.AutoOffsetReset.
+func WithOffsetReset(reset processor.OffsetReset) Consumed {
+	return func(c *sourceConfig) { c.reset = reset }
+}
+
+// WithTimestampExtractor takes the event time, in milliseconds, from the record instead of using the record's timestamp
+// (Kafka Streams' TimestampExtractor). It sees the undecoded record, since it runs before the record is queued.
+// partitionTime is the highest time seen in the partition, -1 before the first. A negative result drops the record.
+func WithTimestampExtractor(extract func(r *record.Raw, partitionTime int64) int64) Consumed {
+	return func(c *sourceConfig) { c.extract = extract }
+}
+
+// Serdes is the option that [WithSerdes] returns.
+type Serdes serdeConfig
+
+// WithSerdes replaces the serdes that a stream carries, for one topic. A nil one keeps the stream's.
+func WithSerdes[K, V any](key serde.Serde[K], value serde.Serde[V]) Serdes {
+	var s Serdes
+	if key != nil {
+		s.key = key
+	}
+	if value != nil {
+		s.value = value
+	}
+	return s
+}
+
+func (s Serdes) applyGroup(c *groupConfig)             { c.serdeConfig = serdeConfig(s) }
+func (s Serdes) applyRepartition(c *repartitionConfig) { c.serdeConfig = serdeConfig(s) }
+func (s Serdes) applySink(c *sinkConfig)               { c.serdeConfig = serdeConfig(s) }
+
+// serdesOf returns the serdes of an operator's option, or else the stream's.
+func serdesOf[K, V any](
+	b *Builder, operator string, c serdeConfig, key serde.Serde[K], value serde.Serde[V],
+) (serde.Serde[K], serde.Serde[V]) {
+	return serdeOf(b, operator, "key", c.key, key), serdeOf(b, operator, "value", c.value, value)
+}
+
+func serdeOf[T any](b *Builder, operator, part string, given any, carried serde.Serde[T]) serde.Serde[T] {
+	if given == nil {
+		return carried
+	}
+	s, ok := given.(serde.Serde[T])
+	if !ok {
+		b.fail(operator, "WithSerdes: the %s serde is a %T, which is not for %s", part, given, typeName[T]())
+		return carried
+	}
+	return s
+}
+
+// needSerdes reports serdes that are missing where records are written or read as bytes.
+func needSerdes[K, V any](b *Builder, operator, what string, key serde.Serde[K], value serde.Serde[V]) {
+	if key == nil {
+		b.fail(operator, "no key serde for %s: give one to the operator above that makes keys of type %s", what, typeName[K]())
+	}
+	if value == nil {
+		b.fail(operator, "no value serde for %s: give one to the operator above that makes values of type %s", what,
+			typeName[V]())
+	}
+}
+
+// Partitions fixes the number of partitions of a repartition topic. Defaults to the highest number among the topics
+// that feed it.
+func Partitions(n int32) PartitionCount { return PartitionCount(n) }
+
+// PartitionCount is the option that [Partitions] returns.
+type PartitionCount int32
+
+func (n PartitionCount) applyRepartition(c *repartitionConfig) { c.partitions = int32(n) }
+
+// Partitioner is the option that [WithPartitioner] returns.
+type Partitioner[K, V any] func(topic string, r record.Record[K, V], partitions int32) int32
+
+// WithPartitioner chooses the partition of each record that a sink writes (Kafka Streams' StreamPartitioner). A result
+// outside [0, partitions) is an error of user code. Defaults to murmur2 of the key, as in Kafka's Java client.
+func WithPartitioner[K, V any](
+	choose func(topic string, r record.Record[K, V], partitions int32) int32,
+) Partitioner[K, V] {
+	return choose
+}
+
+func (p Partitioner[K, V]) applySink(c *sinkConfig) { c.partitioner = p }
+
+// ConnectedStores is the option that [WithStores] returns.
+type ConnectedStores []string
+
+// WithStores connects a processor to stores, by name: those of [Builder.AddStore] and those of tables.
+func WithStores(names ...string) ConnectedStores { return names }
+
+func (s ConnectedStores) applyProcess(c *processConfig) { c.stores = append(c.stores, s...) }
