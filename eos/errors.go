@@ -20,6 +20,8 @@ var (
 	ErrUnknownOutcome = errors.New("the outcome of the commit is unknown")
 	// ErrFatal: no retry will help (authorization, unsupported version). Stop and report.
 	ErrFatal = errors.New("not recoverable")
+	// ErrForeignMetadata: committed offsets carry text that this version did not write.
+	ErrForeignMetadata = errors.New("unknown offset metadata")
 )
 
 // Class is the action that an error of a Producer asks for.

@@ -69,3 +69,6 @@ func (b *Batch) Reset() {
 	clear(b.headers) // do not hold on to header values of the last epoch
 	b.data, b.entries, b.headers = b.data[:0], b.entries[:0], b.headers[:0]
 }
+
+// Remove takes the i-th record out; those behind it move up. For the rare record that a broker refuses.
+func (b *Batch) Remove(i int) { b.entries = append(b.entries[:i], b.entries[i+1:]...) }

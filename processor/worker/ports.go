@@ -104,6 +104,12 @@ type Admin interface {
 	// CommittedOffsets reads the group's offsets with RequireStable (KIP-447): ErrUnstableOffsets while a transaction
 	// that would change them is open. A partition without offset is absent.
 	CommittedOffsets(ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]eos.Offset, error)
+	// PossiblyUnstableOffsets reads what was committed last, without regard to open transactions.
+	PossiblyUnstableOffsets(
+		ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]eos.Offset, error)
+	// BlockingProducers returns the transactional ids whose open transactions hold back a partition's last stable
+	// offset, as far as the broker can tell (KIP-664); none if it cannot.
+	BlockingProducers(ctx context.Context, tp record.TopicPartition) ([]string, error)
 	// FenceProducer initialises a dead owner's transactional id, which aborts its open transaction at once, and returns
 	// when the outcome of everything it sent is decided.
 	FenceProducer(ctx context.Context, transactionalID string) error

@@ -1,0 +1,188 @@
+package tidemark
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tidemarkio/tidemark/changelog"
+	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/clock"
+	"github.com/tidemarkio/tidemark/internal/kafka"
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/processor/assign"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+// Topology is what an App runs: a *topology.Builder.
+type Topology interface {
+	Build() (*processor.Plan, error)
+}
+
+// App is one instance of an application. Instances with the same application id share its partitions.
+//
+// All methods are safe for concurrent use. Two Apps in one process do not notice each other.
+type App struct {
+	cfg   Config
+	plan  *processor.Plan
+	clock clock.Clock
+
+	mu struct {
+		sync.Mutex
+		state  State
+		cancel context.CancelFunc // of Run; nil before it
+		closed bool
+		run    *incarnation // nil while none is up
+	}
+	done chan struct{} // closed when Run has returned
+}
+
+// Errors of an App.
+var (
+	// ErrAlreadyRun: Run was called twice, or after Close. Make a new App.
+	ErrAlreadyRun = errors.New("tidemark: the App has run already: make a new one")
+)
+
+// New checks topology and configuration and returns an App that has not started. It does no I/O. The error joins every
+// mistake in both: *topology.BuildError, *ConfigError.
+func New(t Topology, cfg Config) (*App, error) {
+	plan, planErr := t.Build()
+	cfg, defErr := cfg.withDefaults()
+	errs := errors.Join(planErr, defErr, cfg.validate())
+	if _, err := cfg.security().Sarama(); err != nil {
+		errs = errors.Join(errs, &ConfigError{Field: "SASL", Value: cfg.SASL.Mechanism, Hint: err.Error()})
+	}
+	if errs != nil {
+		return nil, errs
+	}
+	if len(plan.Subtopologies) == 0 {
+		return nil, errors.New("tidemark: the topology is empty: add a source")
+	}
+	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{})}
+	return a, nil
+}
+
+func (c *Config) security() kafka.Security {
+	return kafka.Security{
+		ClientID: c.ClientID, TLS: c.TLS, Mechanism: c.SASL.Mechanism,
+		User: c.SASL.User, Password: c.SASL.Password, Token: c.SASL.Token,
+	}
+}
+
+// Run processes until ctx ends or Close is called, and then returns nil after the last commit; or until an error that
+// the restart strategy does not take, which it returns. It can be called once.
+func (a *App) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	if a.mu.cancel != nil || a.mu.closed {
+		a.mu.Unlock()
+		return ErrAlreadyRun
+	}
+	a.mu.cancel = cancel
+	a.mu.Unlock()
+	defer close(a.done)
+	err := a.runUntilDone(ctx)
+	if err != nil {
+		a.become(Failed)
+		return err
+	}
+	a.become(Closed)
+	return nil
+}
+
+// runUntilDone holds the state directory and starts incarnations until one ends well.
+func (a *App) runUntilDone(ctx context.Context) error {
+	dir, err := store.OpenStateDir(a.cfg.StateDir, a.cfg.ApplicationID)
+	if err != nil {
+		return fmt.Errorf("tidemark: %w", err)
+	}
+	defer func() {
+		if err := dir.Close(); err != nil {
+			a.cfg.Logger.Error("closing the state directory", "error", err)
+		}
+	}()
+	for {
+		started := a.clock.Now()
+		a.become(Rebalancing)
+		err := a.runOnce(ctx, dir)
+		if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			a.become(Closing)
+			return nil
+		}
+		if ctx.Err() != nil || !restartable(err) {
+			return err
+		}
+		delay, again := a.cfg.Restart.Next(a.clock.Since(started))
+		if !again {
+			return fmt.Errorf("tidemark: the restart strategy gives up: %w", err)
+		}
+		a.cfg.Logger.Error("application failed: starting again from the last commit", "in", delay, "error", err)
+		a.become(Restarting)
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// restartable tells errors that time may mend from those that need somebody to change something.
+func restartable(err error) bool {
+	var user *processor.UserError
+	var decode *processor.DeserializationError
+	var topic *changelog.TopicError
+	var input *TopicError
+	var large *eos.RecordTooLargeError
+	var mixed *assign.MixedTopologyError
+	switch {
+	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &topic), errors.As(err, &input),
+		errors.As(err, &large), errors.As(err, &mixed), errors.Is(err, eos.ErrFatal):
+		return false
+	}
+	return true
+}
+
+// Close ends Run, waits for it, and is idempotent. An App that never ran is closed at once.
+func (a *App) Close() error {
+	a.mu.Lock()
+	cancel := a.mu.cancel
+	a.mu.closed = true
+	a.mu.Unlock()
+	if cancel == nil {
+		return nil
+	}
+	cancel()
+	<-a.done
+	return nil
+}
+
+// State returns the current state.
+func (a *App) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.mu.state
+}
+
+// become changes the state and tells the listener. A state that is there already is not a change. An impossible
+// transition is a bug of ours and panics.
+func (a *App) become(next State) {
+	a.mu.Lock()
+	from := a.mu.state
+	if from == next {
+		a.mu.Unlock()
+		return
+	}
+	if !from.mayBecome(next) {
+		a.mu.Unlock()
+		panic(fmt.Sprintf("tidemark: state %s cannot become %s", from, next))
+	}
+	a.mu.state = next
+	a.mu.Unlock()
+	a.cfg.Logger.Info("state", "from", from.String(), "to", next.String())
+	if a.cfg.StateListener != nil {
+		a.cfg.StateListener(from, next)
+	}
+}

@@ -1,0 +1,96 @@
+package changelog
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TopicName returns <application-id>-<store>-changelog, Kafka Streams' name.
+func TopicName(applicationID, store string) string { return applicationID + "-" + store + "-changelog" }
+
+// RepartitionTopicName returns the physical name of a repartition topic, whose logical name ends in "-repartition".
+func RepartitionTopicName(applicationID, logical string) string { return applicationID + "-" + logical }
+
+// TopicConfig returns the configuration of a new changelog topic: compacted, with the user's overrides on top.
+func TopicConfig(overrides map[string]string) map[string]string {
+	c := map[string]string{
+		"cleanup.policy": "compact",
+		// Kafka Streams' setting: timestamps are the records' own.
+		"message.timestamp.type": "CreateTime",
+	}
+	maps.Copy(c, overrides)
+	return c
+}
+
+// RepartitionTopicConfig returns the configuration of a new repartition topic: records are kept until the consumer has
+// committed them and the runtime deletes them, never by age.
+func RepartitionTopicConfig() map[string]string {
+	return map[string]string{
+		"cleanup.policy":         "delete",
+		"retention.ms":           "-1",
+		"message.timestamp.type": "CreateTime",
+	}
+}
+
+// TopicError says that an internal topic exists, but not as the topology needs it.
+type TopicError struct {
+	Topic string
+	What  string // what is wrong
+	Hint  string // what to do
+}
+
+func (e *TopicError) Error() string {
+	return fmt.Sprintf("changelog: internal topic %q %s: %s", e.Topic, e.What, e.Hint)
+}
+
+// CheckPartitions compares the partition count of an existing internal topic with what the topology needs.
+func CheckPartitions(topic string, have, want int32) error {
+	if have == want {
+		return nil
+	}
+	return &TopicError{
+		Topic: topic,
+		What:  fmt.Sprintf("has %d partitions, and the topology needs %d", have, want),
+		Hint: "the number of input partitions has changed since the topic was made, or the topic was made by hand; " +
+			"restore the old number of input partitions, or use a new application id",
+	}
+}
+
+// CheckPolicy compares the clean-up policy of an existing changelog with what keeps state complete.
+func CheckPolicy(topic string, config map[string]string, overrides map[string]string) error {
+	want := TopicConfig(overrides)["cleanup.policy"]
+	have := config["cleanup.policy"]
+	if have == "" || samePolicy(have, want) {
+		return nil
+	}
+	return &TopicError{
+		Topic: topic,
+		What:  fmt.Sprintf("has cleanup.policy=%s, and must have %s", have, want),
+		Hint: "records that the broker deletes are missing from the next restore; set it with " +
+			"kafka-configs --alter --entity-type topics --entity-name " + topic + " --add-config cleanup.policy=[" + want + "]",
+	}
+}
+
+func samePolicy(a, b string) bool {
+	has := func(list, policy string) bool {
+		for p := range strings.SplitSeq(list, ",") {
+			if strings.TrimSpace(p) == policy {
+				return true
+			}
+		}
+		return false
+	}
+	return has(a, "compact") == has(b, "compact") && has(a, "delete") == has(b, "delete")
+}
+
+// DeleteRetention returns how long the topic keeps tombstones (delete.retention.ms, 24 hours by default).
+func DeleteRetention(config map[string]string) time.Duration {
+	ms, err := strconv.ParseInt(config["delete.retention.ms"], 10, 64)
+	if err != nil || ms < 0 {
+		return 24 * time.Hour
+	}
+	return time.Duration(ms) * time.Millisecond
+}

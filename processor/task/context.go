@@ -1,0 +1,70 @@
+package task
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+var _ processor.TaskContext = (*Task)(nil)
+
+// ApplicationID implements processor.TaskContext.
+func (t *Task) ApplicationID() string { return t.cfg.ApplicationID }
+
+// TaskID implements processor.TaskContext.
+func (t *Task) TaskID() record.TaskID { return t.cfg.ID }
+
+// Logger implements processor.TaskContext.
+func (t *Task) Logger() *slog.Logger { return t.cfg.Logger }
+
+// Store implements processor.TaskContext.
+func (t *Task) Store(name string) (store.Store, error) {
+	s, ok := t.stores.Store(name)
+	if !ok {
+		return nil, fmt.Errorf("task %s: there is no store %q in this sub-topology: connect it to the processor", t.cfg.ID, name)
+	}
+	return s, nil
+}
+
+// Output implements processor.TaskContext.
+func (t *Task) Output(topic string) (processor.Output, error) {
+	physical := t.cfg.Physical(topic)
+	if o, ok := t.outputs[physical]; ok {
+		return o, nil
+	}
+	n, err := t.cfg.Partitions(physical)
+	if err != nil {
+		return nil, fmt.Errorf("task %s: output topic %q: %w", t.cfg.ID, physical, err)
+	}
+	o := &output{task: t, topic: physical, batches: make([]*record.Batch, n)}
+	t.outputs[physical] = o
+	return o, nil
+}
+
+// Current implements processor.TaskContext.
+func (t *Task) Current() *processor.RecordMetadata { return t.meta }
+
+// StreamTime implements processor.TaskContext.
+func (t *Task) StreamTime() int64 { return t.streamTime }
+
+// WallClock implements processor.TaskContext.
+func (t *Task) WallClock() int64 { return t.wallClock }
+
+// RequestCommit implements processor.TaskContext.
+func (t *Task) RequestCommit() { t.commitRequested, t.dirty = true, true }
+
+// Enter implements processor.TaskContext.
+func (t *Task) Enter(node string) { t.running = node }
+
+// Dropped implements processor.TaskContext.
+func (t *Task) Dropped(node, reason string) {
+	t.metrics.Dropped++
+	// One line per thousand: a topic full of such records must not fill the disk with log.
+	if t.metrics.Dropped%1000 == 1 {
+		t.cfg.Logger.Warn("skipping record", "task", t.cfg.ID.String(), "node", node, "reason", reason,
+			"topic", t.meta.Topic, "partition", t.meta.Partition, "offset", t.meta.Offset, "dropped_total", t.metrics.Dropped)
+	}
+}

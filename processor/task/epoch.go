@@ -1,0 +1,118 @@
+package task
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+// Epoch is everything that one commit of a task carries. It is read-only once sealed.
+type Epoch struct {
+	Task   record.TaskID
+	Number record.Epoch
+	// Batches are changelog records first, then outputs.
+	Batches []*record.Batch
+	// Positions are the input positions at the end of the epoch.
+	Positions map[record.TopicPartition]Position
+
+	changelogs []string // store names of the first batches
+}
+
+// IsChangelog reports whether the i-th batch belongs to a store.
+func (e *Epoch) IsChangelog(i int) bool { return i < len(e.changelogs) }
+
+// Seal ends the active epoch: cached updates are forwarded, dirty keys encoded, outputs and positions taken. Processing
+// may go on at once, into the next epoch. It returns nil if there is nothing to commit.
+func (t *Task) Seal() (*Epoch, error) {
+	if t.sealed != nil {
+		panic(fmt.Sprintf("task %s: sealing epoch %d while epoch %d is in flight", t.cfg.ID, t.epoch, t.sealed.Number))
+	}
+	if !t.dirty {
+		return nil, nil
+	}
+	if err := guard(t.stores.FlushCaches); err != nil {
+		return nil, t.userError(err, true)
+	}
+	e := &Epoch{Task: t.cfg.ID, Number: t.epoch, Positions: make(map[record.TopicPartition]Position, len(t.queues))}
+	err := t.stores.Seal(t.epoch, func(name string) *record.Batch {
+		b := t.newBatch(record.TopicPartition{Topic: t.cfg.Changelog(name), Partition: t.cfg.ID.Partition})
+		e.Batches = append(e.Batches, b)
+		e.changelogs = append(e.changelogs, name)
+		return b
+	})
+	if err != nil {
+		return nil, fmt.Errorf("task %s: %w", t.cfg.ID, err)
+	}
+	for _, topic := range slices.Sorted(maps.Keys(t.outputs)) {
+		e.Batches = t.outputs[topic].seal(e.Batches)
+	}
+	for _, q := range t.queues {
+		e.Positions[q.tp] = Position{Offset: q.position, StreamTime: q.streamTime}
+	}
+	t.sealed, t.dirty, t.commitRequested = e, false, false
+	t.epoch++
+	return e, nil
+}
+
+// Committed says that the sealed epoch is durable. ends are the offsets behind each batch, in the order of Batches; -1
+// is unknown. Stores make it readable as committed data and may begin to flush it to disk.
+func (t *Task) Committed(ends []int64, wallClock int64) error {
+	e := t.sealed
+	cp := store.Checkpoint{
+		Epoch:       e.Number,
+		WallTimeMs:  wallClock,
+		Changelog:   t.changelog,
+		Inputs:      make(map[record.TopicPartition]int64, len(e.Positions)),
+		StreamTimes: make(map[record.TopicPartition]int64, len(e.Positions)),
+	}
+	for i, name := range e.changelogs {
+		if e.Batches[i].Len() > 0 && ends[i] >= 0 {
+			t.changelog[name] = ends[i] // an unknown end keeps the older one: a restart replays a little more
+		}
+	}
+	for tp, p := range e.Positions {
+		cp.Inputs[tp], cp.StreamTimes[tp] = p.Offset, p.StreamTime
+	}
+	if err := t.stores.Commit(cp); err != nil {
+		return fmt.Errorf("task %s: %w", t.cfg.ID, err)
+	}
+	t.finish(e)
+	return nil
+}
+
+// Rollback drops the sealed and the active epoch. Inputs must be fetched again from the returned positions: those of the
+// last commit, which the caller knows.
+func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
+	if err := t.stores.Rollback(); err != nil {
+		return fmt.Errorf("task %s: roll back: %w", t.cfg.ID, err)
+	}
+	for _, o := range t.outputs {
+		o.drop()
+	}
+	if t.sealed != nil {
+		t.finish(t.sealed)
+	}
+	t.streamTime = -1
+	for _, q := range t.queues {
+		for i := range q.batches {
+			t.released = append(t.released, q.batches[i].Token)
+		}
+		p := committed[q.tp]
+		q.reset(p.Offset, p.StreamTime)
+		t.streamTime = max(t.streamTime, p.StreamTime)
+	}
+	t.dirty, t.commitRequested = false, false
+	return nil
+}
+
+// finish gives the memory of an epoch back.
+func (t *Task) finish(e *Epoch) {
+	for _, b := range e.Batches {
+		t.recycle(b)
+	}
+	e.Batches = nil
+	t.sealed = nil
+}

@@ -1,0 +1,142 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// panicError carries a recovered panic of user code to the place that decides about it.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprint(e.value) }
+
+// guard runs user code and turns a panic into an error.
+func guard(fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &panicError{value: r, stack: debug.Stack()}
+		}
+	}()
+	return fn()
+}
+
+// userError says in which node, and on which record, user code failed.
+func (t *Task) userError(err error, outside bool) error {
+	var already *processor.UserError
+	if errors.As(err, &already) && already.Task != (record.TaskID{}) {
+		return err
+	}
+	u := &processor.UserError{Task: t.cfg.ID, Node: t.running, Err: err}
+	if already != nil {
+		u.Node, u.Err = already.Node, already.Err
+	}
+	var p *panicError
+	if errors.As(err, &p) {
+		u.Stack, u.Err = p.stack, p
+	}
+	if !outside {
+		u.TopicPartition = record.TopicPartition{Topic: t.meta.Topic, Partition: t.meta.Partition}
+		u.Offset = t.meta.Offset
+	}
+	return u
+}
+
+// failed asks the handler about the record that was just taken from the queue. nil means: go on with the next one. What
+// the record had already written stays, as in Kafka Streams.
+func (t *Task) failed(q *queue, err error) error {
+	f := processor.Failure{Task: t.cfg.ID, TopicPartition: q.tp, Record: q.last()}
+	f.Record.Timestamp, f.Record.Headers, f.Record.Offset = t.meta.Timestamp, t.meta.Headers, t.meta.Offset
+	handler := t.cfg.Handlers.Processing
+	var de *processor.DeserializationError
+	if errors.As(err, &de) {
+		f.Stage, f.Node, f.Err = processor.Deserialization, de.Node, fmt.Errorf("task %s: %s offset %d: %w (set "+
+			"OnDeserializationError to skip or dead-letter such records)", t.cfg.ID, q.tp, t.meta.Offset, err)
+		handler = t.cfg.Handlers.Deserialization
+	} else {
+		err = t.userError(err, false)
+		var ue *processor.UserError
+		errors.As(err, &ue)
+		f.Stage, f.Node, f.Err = processor.Processing, ue.Node, err
+	}
+	return t.handle(handler, f, func(topic string) error {
+		out, err := t.Output(topic)
+		if err != nil {
+			return err
+		}
+		return out.Send(f.Record.Key, f.Record.Value, f.Record.Timestamp, deadLetterHeaders(f))
+	})
+}
+
+// HandleRefused asks the production handler about a record of a sealed epoch that the broker refuses. A dead letter is
+// added to the same epoch. The caller takes the record out.
+func (t *Task) HandleRefused(handler processor.Handler, e *Epoch, f processor.Failure) error {
+	return t.handle(handler, f, func(topic string) error {
+		out, err := t.Output(topic)
+		if err != nil {
+			return err
+		}
+		tp := record.TopicPartition{Topic: t.cfg.Physical(topic)}
+		if tp.Topic == f.TopicPartition.Topic {
+			return errors.New("it refuses the record, too")
+		}
+		if f.Record.Key != nil {
+			tp.Partition = processor.DefaultPartition(f.Record.Key, out.Partitions())
+		}
+		b := t.newBatch(tp)
+		b.Append(f.Record.Key, f.Record.Value, f.Record.Timestamp, deadLetterHeaders(f))
+		e.Batches = append(e.Batches, b)
+		return nil
+	})
+}
+
+// handle asks a handler and carries its decision out. It returns the failure if the application must stop.
+func (t *Task) handle(handler processor.Handler, f processor.Failure, deadLetter func(topic string) error) error {
+	if handler == nil {
+		return f.Err
+	}
+	var action processor.Action
+	if err := guard(func() error { action = handler(f); return nil }); err != nil {
+		return errors.Join(f.Err, fmt.Errorf("task %s: the %s handler panicked: %w", t.cfg.ID, f.Stage, err))
+	}
+	if action.IsFail() {
+		return f.Err
+	}
+	t.metrics.Failed++
+	topic := action.DeadLetterTopic()
+	t.cfg.Logger.Warn("record failed", "stage", f.Stage.String(), "task", t.cfg.ID.String(), "node", f.Node,
+		"topic", f.TopicPartition.Topic, "partition", f.TopicPartition.Partition, "offset", f.Record.Offset,
+		"dead_letter", topic, "error", f.Err)
+	if topic == "" {
+		return nil
+	}
+	if err := deadLetter(topic); err != nil {
+		return errors.Join(f.Err, fmt.Errorf("task %s: dead-letter topic %q: %w", t.cfg.ID, topic, err))
+	}
+	return nil
+}
+
+// deadLetterHeaders are the record's own headers and where it comes from, under the names of KIP-1034.
+func deadLetterHeaders(f processor.Failure) []record.Header {
+	h := append([]record.Header(nil), f.Record.Headers...)
+	add := func(name, value string) {
+		h = append(h, record.Header{Key: "__streams.errors." + name, Value: []byte(value)})
+	}
+	add("exception", fmt.Sprintf("%T", f.Err))
+	add("message", f.Err.Error())
+	var ue *processor.UserError
+	if errors.As(f.Err, &ue) && ue.Stack != nil {
+		add("stacktrace", string(ue.Stack))
+	}
+	add("topic", f.TopicPartition.Topic)
+	add("partition", strconv.Itoa(int(f.TopicPartition.Partition)))
+	add("offset", strconv.FormatInt(f.Record.Offset, 10))
+	return h
+}

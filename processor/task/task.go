@@ -1,0 +1,346 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+// Config is what a task is made from.
+type Config struct {
+	ID            record.TaskID
+	ApplicationID string
+	Subtopology   *processor.Subtopology
+	// Inputs are the topic partitions the task reads, under their physical names.
+	Inputs []record.TopicPartition
+	// Physical maps a topic of the plan to its name on the broker (internal topics carry the application id).
+	Physical func(topic string) string
+	// Partitions returns the number of partitions of a physical topic that the task writes.
+	Partitions func(topic string) (int32, error)
+	// Changelog returns the physical changelog topic of a store.
+	Changelog func(storeName string) string
+	Handlers  Handlers
+	Logger    *slog.Logger
+
+	// Stores configures the store set; ID, specs and context are filled in by Open.
+	Stores store.SetConfig
+}
+
+// Handlers decide about records that fail. Nil means processor.Fail().
+type Handlers struct {
+	Deserialization processor.Handler
+	Processing      processor.Handler
+	Production      processor.Handler
+}
+
+// Task runs one sub-topology on one partition.
+type Task struct {
+	cfg    Config
+	stores *store.Set
+	meta   *processor.RecordMetadata
+
+	nodes   []instance
+	queues  []*queue
+	byInput map[record.TopicPartition]*queue
+	outputs map[string]*output
+
+	streamTime  int64
+	wallClock   int64
+	running     string // node whose user code runs, for panics
+	punctuators punctuators
+
+	epoch record.Epoch // of the active, unsealed epoch
+	// changelog is, by store, the offset behind its last committed changelog record.
+	changelog map[string]int64
+	sealed    *Epoch // in flight, nil if none
+	spare     []*record.Batch
+
+	// Invariant: dirty is true if anything happened since the last Seal that a commit must carry.
+	dirty           bool
+	commitRequested bool
+	metrics         Metrics
+	released        []any
+}
+
+// Metrics are the task's counters since it was opened.
+type Metrics struct {
+	Processed uint64 // input records
+	Dropped   uint64 // records that operators skipped
+	Failed    uint64 // records that an error handler let pass
+}
+
+type instance struct {
+	node *processor.Node
+	impl any
+}
+
+// Open opens the stores of the task and builds its nodes; the stores are not restored yet.
+func Open(ctx context.Context, cfg Config) (*Task, error) {
+	t := &Task{
+		cfg:        cfg,
+		meta:       &processor.RecordMetadata{},
+		byInput:    make(map[record.TopicPartition]*queue),
+		outputs:    make(map[string]*output),
+		streamTime: -1,
+	}
+	sc := cfg.Stores
+	sc.TaskID, sc.Context = cfg.ID, &t.meta.Context
+	for _, s := range cfg.Subtopology.Stores {
+		sc.Specs = append(sc.Specs, s.Spec)
+	}
+	set, err := store.OpenSet(ctx, sc)
+	if err != nil {
+		return nil, fmt.Errorf("task %s: %w", cfg.ID, err)
+	}
+	t.stores = set
+	if err := t.build(); err != nil {
+		return nil, errors.Join(err, set.Close(false))
+	}
+	return t, nil
+}
+
+// build makes the nodes and joins parents to children.
+func (t *Task) build() error {
+	impls := make(map[string]any, len(t.cfg.Subtopology.Nodes))
+	for _, n := range t.cfg.Subtopology.Nodes {
+		impl, err := n.New(t)
+		if err != nil {
+			return fmt.Errorf("task %s: make node %q (declared at %s): %w", t.cfg.ID, n.Name, n.Position, err)
+		}
+		impls[n.Name] = impl
+		t.nodes = append(t.nodes, instance{node: n, impl: impl})
+	}
+	for _, in := range t.nodes {
+		for _, child := range in.node.Children {
+			a, ok := in.impl.(processor.Attacher)
+			if !ok {
+				return fmt.Errorf("task %s: node %q forwards nothing, but has child %q", t.cfg.ID, in.node.Name, child)
+			}
+			if err := a.Attach(child, impls[child]); err != nil {
+				return fmt.Errorf("task %s: %w", t.cfg.ID, err)
+			}
+		}
+	}
+	return t.buildQueues()
+}
+
+// buildQueues gives each input partition its queue and source node.
+func (t *Task) buildQueues() error {
+	sources := make(map[string]processor.Source)
+	for _, in := range t.nodes {
+		if in.node.Kind != processor.SourceNode {
+			continue
+		}
+		src, ok := in.impl.(processor.Source)
+		if !ok {
+			return fmt.Errorf("task %s: source %q cannot receive records", t.cfg.ID, in.node.Name)
+		}
+		for _, topic := range in.node.Topics {
+			sources[t.cfg.Physical(topic)] = src
+		}
+	}
+	for _, tp := range t.cfg.Inputs {
+		src, ok := sources[tp.Topic]
+		if !ok {
+			return fmt.Errorf("task %s: no source reads %s", t.cfg.ID, tp)
+		}
+		q := newQueue(tp, src)
+		t.queues = append(t.queues, q)
+		t.byInput[tp] = q
+	}
+	return nil
+}
+
+// Position is where an input continues, and the partition time there.
+type Position struct {
+	Offset     int64
+	StreamTime int64 // -1: nothing processed yet
+}
+
+// Init starts processing: the stores are restored up to these changelog positions, and inputs continue at theirs. epoch
+// is the last committed.
+func (t *Task) Init(
+	positions map[record.TopicPartition]Position, changelog map[string]int64, epoch record.Epoch, wallClock int64,
+) error {
+	t.epoch, t.wallClock, t.changelog = epoch+1, wallClock, make(map[string]int64)
+	maps.Copy(t.changelog, changelog)
+	for _, q := range t.queues {
+		p, ok := positions[q.tp]
+		if !ok {
+			return fmt.Errorf("task %s: no position for input %s", t.cfg.ID, q.tp)
+		}
+		q.reset(p.Offset, p.StreamTime)
+		t.streamTime = max(t.streamTime, p.StreamTime)
+	}
+	for _, in := range t.nodes {
+		if i, ok := in.impl.(processor.Initializer); ok {
+			t.running = in.node.Name
+			if err := guard(i.Init); err != nil {
+				return t.userError(err, true)
+			}
+		}
+	}
+	return nil
+}
+
+// Process handles up to limit records, lowest timestamp first, and returns how many. It returns early when a processor
+// asked for a commit. After an error that no handler let pass the task can only be rolled back.
+func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
+	t.wallClock = wallClock
+	for n < limit && !t.commitRequested {
+		q := t.pick()
+		if q == nil {
+			return n, nil
+		}
+		done, err := t.drain(q, limit-n)
+		n += done
+		t.metrics.Processed += uint64(done)
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// pick returns the queue with the lowest head timestamp, nil if all are empty.
+func (t *Task) pick() *queue {
+	var best *queue
+	for _, q := range t.queues {
+		if q.empty() {
+			continue
+		}
+		if best == nil || q.headTimestamp() < best.headTimestamp() {
+			best = q
+		}
+	}
+	return best
+}
+
+// drain processes records of one queue while no other queue could be due before it. A panic of user code comes back as
+// the failure of its record.
+func (t *Task) drain(q *queue, limit int) (n int, err error) {
+	if len(t.queues) > 1 {
+		limit = 1 // the next record may have to come from another queue
+	}
+	t.meta.Topic, t.meta.Partition = q.tp.Topic, q.tp.Partition
+	t.dirty = true
+	for n < limit && !t.commitRequested && !q.empty() {
+		err := t.step(q, limit-n, &n)
+		if err == nil {
+			continue
+		}
+		// The failed record is the one before the queue's position.
+		if err := t.failed(q, err); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// step processes records until the first error. One deferred recover serves a whole run of records.
+func (t *Task) step(q *queue, limit int, n *int) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &panicError{value: r, stack: debug.Stack()}
+		}
+	}()
+	end := *n + limit
+	for *n < end && !q.empty() {
+		r, drop := q.next(&t.released)
+		*n++
+		if drop {
+			t.Dropped(q.tp.Topic, "negative timestamp")
+			continue
+		}
+		t.meta.Offset, t.meta.Timestamp, t.meta.Headers = r.Offset, r.Timestamp, r.Headers
+		if r.Timestamp > q.streamTime {
+			q.streamTime = r.Timestamp
+			t.streamTime = max(t.streamTime, r.Timestamp)
+		}
+		if err := q.source.ReceiveRaw(r); err != nil {
+			return err
+		}
+		if t.streamTime >= t.punctuators.nextStream {
+			if err := t.punctuate(processor.StreamTime, t.streamTime); err != nil {
+				return err
+			}
+		}
+		if t.commitRequested {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Punctuate fires the wall-clock punctuators that are due.
+func (t *Task) Punctuate(wallClock int64) error {
+	t.wallClock = wallClock
+	if wallClock < t.punctuators.nextWall {
+		return nil
+	}
+	t.dirty = true
+	t.meta.Topic, t.meta.Headers, t.meta.Timestamp, t.meta.Offset = "", nil, wallClock, -1
+	err := guard(func() error { return t.punctuate(processor.WallClockTime, wallClock) })
+	if err != nil {
+		return t.userError(err, true)
+	}
+	return nil
+}
+
+// NextWallClock returns when the next wall-clock punctuator is due.
+func (t *Task) NextWallClock() int64 { return t.punctuators.nextWall }
+
+// ID returns the task's id.
+func (t *Task) ID() record.TaskID { return t.cfg.ID }
+
+// Inputs returns the partitions the task reads.
+func (t *Task) Inputs() []record.TopicPartition { return t.cfg.Inputs }
+
+// Stores returns the task's stores, for restoring.
+func (t *Task) Stores() *store.Set { return t.stores }
+
+// Metrics returns the task's counters.
+func (t *Task) Metrics() Metrics { return t.metrics }
+
+// CommitRequested reports that a processor asked for a commit.
+func (t *Task) CommitRequested() bool { return t.commitRequested }
+
+// Dirty reports that there is something to commit.
+func (t *Task) Dirty() bool { return t.dirty }
+
+// InFlight reports that an epoch is sealed and its outcome not known yet.
+func (t *Task) InFlight() bool { return t.sealed != nil }
+
+// UncommittedBytes estimates the memory of what is not committed: stores and outputs.
+func (t *Task) UncommittedBytes() int {
+	n := t.stores.UncommittedBytes()
+	for _, o := range t.outputs {
+		n += o.bytes
+	}
+	return n
+}
+
+// Close closes nodes and stores. clean: what is committed is flushed and the next start trusts it; the caller has
+// committed or rolled back before.
+func (t *Task) Close(clean bool) error {
+	errs := make([]error, 0, 2)
+	for _, in := range t.nodes {
+		if c, ok := in.impl.(processor.Closer); ok {
+			t.running = in.node.Name
+			if err := guard(c.Close); err != nil {
+				errs = append(errs, t.userError(err, true))
+			}
+		}
+	}
+	if err := t.stores.Close(clean); err != nil {
+		errs = append(errs, fmt.Errorf("task %s: close stores: %w", t.cfg.ID, err))
+	}
+	return errors.Join(errs...)
+}

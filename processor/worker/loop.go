@@ -1,0 +1,172 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidemarkio/tidemark/processor/task"
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// Sizes of the loop.
+const (
+	// stepRecords is how many records a task may process before the worker looks at commits and other tasks.
+	stepRecords = 1024
+	// idleWait bounds the wait of an idle worker; anything that happens wakes it earlier.
+	idleWait = 100 * time.Millisecond
+)
+
+// Run is the worker goroutine. It ends when ctx does, after it has committed what was processed, or with the first error
+// that no retry mends.
+func (w *Worker) Run(ctx context.Context) error {
+	defer close(w.done)
+	commits, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop() // the last commit must outlive ctx
+	go w.committer.run(commits)
+	defer w.committer.wait()
+	defer stop()
+	timer := time.NewTimer(idleWait)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		worked, err := w.pass(ctx)
+		if err != nil {
+			return err
+		}
+		if worked {
+			continue
+		}
+		timer.Reset(w.waitFor())
+		started, stalled := w.cfg.Clock.Now(), w.full()
+		err = w.wait(ctx, timer.C)
+		w.stats.waited(w.cfg.Clock.Since(started), stalled)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass polls what has arrived, lets every task step, and commits when it is time. It reports whether any task worked.
+func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
+	if err := w.poll(ctx); err != nil {
+		return false, err
+	}
+	now := w.cfg.Clock.NowMs()
+	if !w.full() {
+		for _, r := range w.tasks {
+			n, err := r.task.Process(stepRecords, now)
+			w.release(r)
+			worked = worked || n > 0
+			w.stats.Processed += uint64(n)
+			if err == nil {
+				err = r.task.Punctuate(now)
+			}
+			if err != nil {
+				return worked, err
+			}
+		}
+	}
+	return worked, w.commitIfDue()
+}
+
+// poll takes everything that waits in channels, without waiting itself.
+func (w *Worker) poll(ctx context.Context) error {
+	for {
+		select {
+		case c := <-w.commands:
+			c.done <- c.run(ctx)
+		case o := <-w.committer.outcomes:
+			if err := w.settle(o); err != nil {
+				return err
+			}
+		case f := <-w.cfg.Fetcher.Batches():
+			if err := w.fetched(ctx, f); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// wait blocks until something arrives or the timer fires.
+func (w *Worker) wait(ctx context.Context, timer <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case c := <-w.commands:
+		c.done <- c.run(ctx)
+		return nil
+	case o := <-w.committer.outcomes:
+		return w.settle(o)
+	case f := <-w.cfg.Fetcher.Batches():
+		return w.fetched(ctx, f)
+	case <-timer:
+		return nil
+	}
+}
+
+// waitFor returns how long the worker may sleep: to the next commit or the next punctuator.
+func (w *Worker) waitFor() time.Duration {
+	d := idleWait
+	now := w.cfg.Clock.Now()
+	for _, r := range w.tasks {
+		if w.inflight == nil && r.task.Dirty() {
+			due := w.sealedAt.Add(w.cfg.CommitInterval)
+			if w.backoff.until.After(due) {
+				due = w.backoff.until
+			}
+			d = min(d, due.Sub(now))
+		}
+		if next := r.task.NextWallClock(); next < now.Add(d).UnixMilli() {
+			d = min(d, time.UnixMilli(next).Sub(now))
+		}
+	}
+	return max(d, 0)
+}
+
+// fetched hands a batch to its task, or deals with the end of fetching.
+func (w *Worker) fetched(ctx context.Context, f *Fetched) error {
+	r := w.byInput[f.TopicPartition]
+	if r == nil || w.cfg.Fetcher.Stale(f) {
+		w.cfg.Fetcher.Release(f)
+		return nil
+	}
+	switch {
+	case f.Err == nil:
+		r.task.Add(task.Input{
+			TopicPartition: f.TopicPartition, Records: f.Records, Next: f.Next, HighWatermark: f.HighWatermark, Token: f,
+		})
+		w.release(r)
+		return nil
+	case errors.Is(f.Err, ErrOffsetOutOfRange):
+		return w.outOfRange(ctx, r, f.TopicPartition)
+	}
+	return fmt.Errorf("task %s: fetch %s: %w", r.task.ID(), f.TopicPartition, f.Err)
+}
+
+// outOfRange moves an input whose position the log no longer has, as auto.offset.reset says. Records between the two
+// places are gone: retention deleted them, or somebody did.
+func (w *Worker) outOfRange(ctx context.Context, r *running, tp record.TopicPartition) error {
+	to, err := w.cfg.ResetOffset(ctx, tp)
+	if err != nil {
+		return fmt.Errorf("task %s: %s: the committed position %d is out of range: %w",
+			r.task.ID(), tp, r.committed[tp].Offset, err)
+	}
+	w.cfg.Logger.Error("input position out of range: records were lost to the topic's retention",
+		"task", r.task.ID().String(), "topic", tp.Topic, "partition", tp.Partition,
+		"position", r.committed[tp].Offset, "continue_at", to)
+	p := r.committed[tp]
+	p.Offset = to
+	r.committed[tp] = p
+	return w.rollback(r)
+}
+
+// release gives used-up batches back to the fetcher, which fetches the next ones.
+func (w *Worker) release(r *running) {
+	for _, token := range r.task.Released() {
+		w.cfg.Fetcher.Release(token.(*Fetched))
+	}
+}

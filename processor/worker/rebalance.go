@@ -1,0 +1,325 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/tidemarkio/tidemark/processor/assign"
+	"github.com/tidemarkio/tidemark/processor/task"
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+// ManagerConfig is what a Manager is made from.
+type ManagerConfig struct {
+	ProcessID   string
+	Fingerprint string
+	// Topics are all topics the group reads, by their physical names.
+	Topics []string
+	// Tasks returns the tasks of the topology for today's partition counts.
+	Tasks func(ctx context.Context) ([]record.TaskID, error)
+	// Inputs returns the partitions that a task reads.
+	Inputs   func(id record.TaskID) []record.TopicPartition
+	Workers  []*Worker
+	Restorer *Restorer
+	StateDir *store.StateDir
+	// OnError takes what a task failed with while it was being restored: the application stops with it.
+	OnError func(error)
+	// OnChange is called after the set of tasks or their states changed.
+	OnChange func()
+	Logger   *slog.Logger
+}
+
+// Manager carries the group's decisions out: it restores tasks that come, hands over tasks that go, and knows which
+// worker has which. It implements GroupHandler.
+//
+// A task is restoring (on a goroutine of its own), then running (a worker has it), then closing (on a goroutine again).
+// While one incarnation of a task is closing, the next one waits for it: they share a directory.
+type Manager struct {
+	cfg ManagerConfig
+
+	mu struct {
+		sync.Mutex
+		tasks   map[record.TaskID]*owned
+		closing map[record.TaskID]chan struct{}
+		closed  bool
+	}
+	background sync.WaitGroup
+}
+
+// owned is a task that the group gave to this member.
+type owned struct {
+	id     record.TaskID
+	worker *Worker
+	cancel context.CancelFunc // of restoring
+	// settled is closed when restoring has ended, either way.
+	settled chan struct{}
+	running bool // Guarded by Manager.mu
+}
+
+var _ GroupHandler = (*Manager)(nil)
+
+// NewManager makes a Manager.
+func NewManager(cfg ManagerConfig) *Manager {
+	m := &Manager{cfg: cfg}
+	m.mu.tasks = make(map[record.TaskID]*owned)
+	m.mu.closing = make(map[record.TaskID]chan struct{})
+	return m
+}
+
+// Subscription implements GroupHandler.
+func (m *Manager) Subscription() (topics []string, userData []byte) {
+	previous, err := m.cfg.StateDir.Tasks()
+	if err != nil {
+		m.cfg.Logger.Warn("cannot list local state: the assignor will not know of it", "error", err)
+	}
+	return m.cfg.Topics, assign.AppendSubscription(nil, assign.Subscription{
+		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.cfg.Workers),
+		Owned: m.ownedTasks(), Previous: previous,
+	})
+}
+
+func (m *Manager) ownedTasks() []record.TaskID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(m.mu.tasks), record.TaskID.Compare)
+}
+
+// Owned implements GroupHandler.
+func (m *Manager) Owned() []record.TopicPartition {
+	var tps []record.TopicPartition
+	for _, id := range m.ownedTasks() {
+		tps = append(tps, m.cfg.Inputs(id)...)
+	}
+	return tps
+}
+
+// Assign implements GroupHandler: it runs on the member that leads the group.
+func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string]GroupAssignment, error) {
+	tasks, err := m.cfg.Tasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	subs := make([]assign.Subscription, len(members))
+	as := make([]assign.Member, len(members))
+	for i, gm := range members {
+		if subs[i], err = assign.DecodeSubscription(gm.UserData); err != nil {
+			return nil, fmt.Errorf("worker: member %s is not a Tidemark application of this id: %w", gm.MemberID, err)
+		}
+		as[i] = assign.Member{
+			ID: gm.MemberID, InstanceID: gm.InstanceID, ProcessID: subs[i].ProcessID, Workers: subs[i].Workers,
+			Fingerprint: subs[i].Fingerprint, Owned: subs[i].Owned, Generation: gm.Generation, Previous: subs[i].Previous,
+		}
+	}
+	target, err := assign.Assign(tasks, as)
+	if err != nil {
+		return nil, err
+	}
+	now, waiting := assign.Withhold(target, as)
+	m.cfg.Logger.Info("assigned tasks", "members", len(members), "tasks", len(tasks), "waiting_for_hand_over", len(waiting))
+	version := assign.CommonVersion(subs)
+	out := make(map[string]GroupAssignment, len(members))
+	for id, ids := range now {
+		a := GroupAssignment{UserData: assign.AppendAssignment(nil, version, ids)}
+		for _, t := range ids {
+			a.Partitions = append(a.Partitions, m.cfg.Inputs(t)...)
+		}
+		out[id] = a
+	}
+	return out, nil
+}
+
+// Assigned implements GroupHandler.
+func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (rejoin bool, err error) {
+	decoded, err := assign.DecodeAssignment(a.UserData)
+	if err != nil {
+		return false, err
+	}
+	want := make(map[record.TaskID]bool, len(decoded.Tasks))
+	for _, id := range decoded.Tasks {
+		want[id] = true
+	}
+	var revoked []record.TaskID
+	for _, id := range m.ownedTasks() {
+		if !want[id] {
+			revoked = append(revoked, id)
+		}
+	}
+	m.stop(ctx, revoked, true)
+	for _, id := range decoded.Tasks {
+		m.start(ctx, id)
+	}
+	m.cfg.Logger.Info("assignment", "tasks", fmt.Sprint(decoded.Tasks), "revoked", fmt.Sprint(revoked))
+	m.cfg.OnChange()
+	return len(revoked) > 0, nil
+}
+
+// Lost implements GroupHandler.
+func (m *Manager) Lost(err error) {
+	m.cfg.Logger.Warn("group membership lost: dropping all tasks", "error", err)
+	m.stop(context.Background(), m.ownedTasks(), false)
+	m.cfg.OnChange()
+}
+
+// start restores a task in the background and gives it to the worker with the fewest, unless it is here already.
+func (m *Manager) start(ctx context.Context, id record.TaskID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.mu.tasks[id]; ok || m.mu.closed {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	o := &owned{id: id, worker: m.leastLoadedLocked(), cancel: cancel, settled: make(chan struct{})}
+	m.mu.tasks[id] = o
+	before := m.mu.closing[id]
+	m.background.Go(func() {
+		defer close(o.settled)
+		defer cancel()
+		if before != nil {
+			select {
+			case <-before:
+			case <-ctx.Done():
+				return
+			}
+		}
+		m.bringUp(ctx, o)
+	})
+}
+
+// bringUp restores a task and hands it to its worker.
+func (m *Manager) bringUp(ctx context.Context, o *owned) {
+	restored, err := m.cfg.Restorer.Restore(ctx, o.id)
+	if err == nil {
+		if err = o.worker.Start(ctx, restored.Task, restored.Positions); err != nil {
+			err = errors.Join(err, restored.Task.Close(false))
+		}
+	}
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, ErrStopped) {
+			m.cfg.OnError(err)
+		}
+		return
+	}
+	m.mu.Lock()
+	o.running = true
+	m.mu.Unlock()
+	m.cfg.OnChange()
+}
+
+func (m *Manager) leastLoadedLocked() *Worker {
+	n := make(map[*Worker]int)
+	for _, o := range m.mu.tasks {
+		n[o.worker]++
+	}
+	best := m.cfg.Workers[0]
+	for _, w := range m.cfg.Workers {
+		if n[w] < n[best] {
+			best = w
+		}
+	}
+	return best
+}
+
+// stop takes tasks from their workers, all workers at once, and closes them in the background. commit: what they have
+// processed is committed first.
+func (m *Manager) stop(ctx context.Context, ids []record.TaskID, commit bool) {
+	byWorker := make(map[*Worker]map[record.TaskID]bool)
+	m.mu.Lock()
+	var leaving []*owned
+	for _, id := range ids {
+		if o := m.mu.tasks[id]; o != nil {
+			leaving = append(leaving, o)
+			o.cancel()
+		}
+	}
+	m.mu.Unlock()
+	for _, o := range leaving {
+		<-o.settled
+		if byWorker[o.worker] == nil {
+			byWorker[o.worker] = make(map[record.TaskID]bool)
+		}
+		byWorker[o.worker][o.id] = true
+	}
+	var wait sync.WaitGroup
+	for w, ids := range byWorker {
+		wait.Go(func() {
+			tasks, err := w.Stop(ctx, ids, commit)
+			if err != nil && !errors.Is(err, ErrStopped) {
+				m.cfg.Logger.Error("cannot take tasks from their worker", "error", err)
+			}
+			for _, t := range tasks {
+				m.close(t)
+			}
+		})
+	}
+	wait.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range leaving {
+		delete(m.mu.tasks, o.id)
+	}
+}
+
+// close closes a task in the background: flushing to disk takes time that a rebalance does not have.
+func (m *Manager) close(t *task.Task) {
+	done := make(chan struct{})
+	m.mu.Lock()
+	m.mu.closing[t.ID()] = done
+	m.mu.Unlock()
+	m.background.Go(func() {
+		defer close(done)
+		err := t.Close(true)
+		if err == nil {
+			err = m.cfg.StateDir.MarkClean(t.ID())
+		}
+		if err != nil {
+			m.cfg.Logger.Error("task not closed cleanly: the next start will check its state",
+				"task", t.ID().String(), "error", err)
+		}
+		m.mu.Lock()
+		if m.mu.closing[t.ID()] == done {
+			delete(m.mu.closing, t.ID())
+		}
+		m.mu.Unlock()
+	})
+}
+
+// Close commits and closes all tasks and waits for everything in the background. The workers must still run for the
+// commit; commit false drops what is not committed. Afterwards nothing starts any more.
+func (m *Manager) Close(ctx context.Context, commit bool) {
+	m.mu.Lock()
+	m.mu.closed = true
+	m.mu.Unlock()
+	m.stop(ctx, m.ownedTasks(), commit)
+	for _, w := range m.cfg.Workers {
+		select {
+		case <-w.done:
+			for _, t := range w.Abandon() {
+				if err := t.Close(false); err != nil {
+					m.cfg.Logger.Error("closing an abandoned task", "task", t.ID().String(), "error", err)
+				}
+			}
+		default:
+		}
+	}
+	m.background.Wait()
+}
+
+// TaskStates counts the member's tasks.
+func (m *Manager) TaskStates() (running, restoring int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range m.mu.tasks {
+		if o.running {
+			running++
+		} else {
+			restoring++
+		}
+	}
+	return running, restoring
+}

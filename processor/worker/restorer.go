@@ -1,0 +1,339 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tidemarkio/tidemark/changelog"
+	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/clock"
+	"github.com/tidemarkio/tidemark/processor/task"
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+// RestorerConfig is what a Restorer is made from.
+type RestorerConfig struct {
+	GroupID  string
+	Admin    Admin
+	Reader   changelog.Reader
+	StateDir *store.StateDir
+	// Task returns the configuration of a task; directory and trust are filled in here.
+	Task func(id record.TaskID) task.Config
+	// ResetOffset resolves where an input starts that has no committed offset.
+	ResetOffset func(ctx context.Context, tp record.TopicPartition) (int64, error)
+	// ChangelogConfig returns the topic's configuration, as read at start.
+	ChangelogConfig func(topic string) map[string]string
+	// Parallel bounds how many tasks restore at the same time.
+	Parallel int
+	Listener RestoreListener
+	Clock    clock.Clock
+	Logger   *slog.Logger
+}
+
+// RestoreListener is told how restoring goes. Nil functions are not called. Calls come from several goroutines.
+type RestoreListener struct {
+	OnStart    func(RestoreStart)
+	OnProgress func(RestoreProgress)
+	OnEnd      func(RestoreEnd)
+}
+
+// RestoreStart says that a store begins to be restored from its changelog.
+type RestoreStart struct {
+	Task           record.TaskID
+	Store          string
+	TopicPartition record.TopicPartition
+	From, To       int64 // offsets
+	// Base is "local" if local state is caught up, "none" if the whole changelog is read.
+	Base string
+}
+
+// RestoreProgress says how far it is.
+type RestoreProgress struct {
+	Task record.TaskID
+	changelog.Progress
+	RecordsPerSecond float64
+	Remaining        time.Duration // estimated
+}
+
+// RestoreEnd says that a store is restored.
+type RestoreEnd struct {
+	Task           record.TaskID
+	Store          string
+	TopicPartition record.TopicPartition
+	Records        int64
+	Took           time.Duration
+}
+
+// Restorer opens tasks and brings their stores up to date (G3: from trusted local state and the changelog's tail, or
+// from the whole changelog). Each task is restored on the goroutine of its caller.
+type Restorer struct {
+	cfg   RestorerConfig
+	slots *semaphore.Weighted
+}
+
+// NewRestorer makes a Restorer.
+func NewRestorer(cfg RestorerConfig) *Restorer {
+	return &Restorer{cfg: cfg, slots: semaphore.NewWeighted(int64(max(1, cfg.Parallel)))}
+}
+
+// Restored is a task that is ready to run.
+type Restored struct {
+	Task      *task.Task
+	Positions map[record.TopicPartition]task.Position
+}
+
+// Restore opens a task and restores it. On error, or if ctx ends, nothing is left open. The order matters:
+//
+//  1. Committed offsets, stable: a dead owner's open transaction is ended first. From here on they do not change.
+//  2. The changelog's end, once nothing before it is undecided. It holds all that the offsets promise.
+//  3. Local state if it may be trusted, else nothing, as the base.
+//  4. Replay from the base to that end.
+func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, error) {
+	if err := r.slots.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer r.slots.Release(1)
+	cfg := r.cfg.Task(id)
+	positions, epoch, err := r.positions(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("task %s: %w", id, err)
+	}
+	logs, err := r.changelogs(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("task %s: %w", id, err)
+	}
+	t, err := r.open(ctx, cfg, logs)
+	if err != nil {
+		return nil, err
+	}
+	cp, err := r.replay(ctx, t, logs)
+	if err == nil {
+		err = t.Init(positions, cp.Changelog, max(epoch, cp.Epoch), r.cfg.Clock.NowMs())
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close(false))
+	}
+	return &Restored{Task: t, Positions: positions}, nil
+}
+
+// changelogOf is one store's changelog partition, as far as it is decided.
+type changelogOf struct {
+	store      string
+	tp         record.TopicPartition
+	start, end int64
+	retention  time.Duration // of tombstones
+	from       int64         // where the replay begins
+	base       string
+}
+
+// changelogs finds the extent of each store's changelog partition, and waits until all of it is decided.
+func (r *Restorer) changelogs(ctx context.Context, cfg task.Config) ([]*changelogOf, error) {
+	var logs []*changelogOf
+	var tps []record.TopicPartition
+	for _, s := range cfg.Subtopology.Stores {
+		if s.LoggingDisabled {
+			continue
+		}
+		topic := cfg.Changelog(s.Name)
+		tp := record.TopicPartition{Topic: topic, Partition: cfg.ID.Partition}
+		logs = append(logs, &changelogOf{
+			store: s.Name, tp: tp, retention: changelog.DeleteRetention(r.cfg.ChangelogConfig(topic)),
+		})
+		tps = append(tps, tp)
+	}
+	if len(logs) == 0 {
+		return nil, nil
+	}
+	ends, err := r.decidedEnds(ctx, tps)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := r.cfg.Admin.StartOffsets(ctx, tps)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range logs {
+		l.start, l.end = starts[l.tp], ends[l.tp]
+	}
+	return logs, nil
+}
+
+// open opens the task on its local state if that may be trusted and caught up, else on an empty directory. Local state
+// that cannot be used is removed, loudly: that is a full restore, and somebody will ask why.
+func (r *Restorer) open(ctx context.Context, cfg task.Config, logs []*changelogOf) (*task.Task, error) {
+	id := cfg.ID
+	trusted, reason := r.cfg.StateDir.Trusted(id)
+	if !trusted {
+		if err := r.discard(id, reason); err != nil {
+			return nil, err
+		}
+	}
+	t, err := r.openOnce(ctx, cfg)
+	var corrupt *store.CorruptError
+	if errors.As(err, &corrupt) {
+		if err := r.discard(id, err.Error()); err != nil {
+			return nil, err
+		}
+		t, err = r.openOnce(ctx, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	reason = r.chooseBases(t, logs)
+	if reason == "" {
+		return t, nil
+	}
+	if err := t.Close(false); err != nil {
+		return nil, err
+	}
+	if err := r.discard(id, reason); err != nil {
+		return nil, err
+	}
+	if t, err = r.openOnce(ctx, cfg); err != nil {
+		return nil, err
+	}
+	r.chooseBases(t, logs)
+	return t, nil
+}
+
+func (r *Restorer) openOnce(ctx context.Context, cfg task.Config) (*task.Task, error) {
+	cfg.Stores.Dir = r.cfg.StateDir.TaskDir(cfg.ID)
+	if err := r.cfg.StateDir.MarkOpen(cfg.ID); err != nil {
+		return nil, err
+	}
+	return task.Open(ctx, cfg)
+}
+
+// discard removes the local state of a task.
+func (r *Restorer) discard(id record.TaskID, reason string) error {
+	if reason != "" {
+		r.cfg.Logger.Error("local state cannot be used: restoring from the changelog", "task", id.String(),
+			"directory", r.cfg.StateDir.TaskDir(id), "reason", reason)
+	}
+	return r.cfg.StateDir.Remove(id)
+}
+
+// chooseBases decides for each store where its replay begins. It returns why local state cannot be used, "" if it can.
+func (r *Restorer) chooseBases(t *task.Task, logs []*changelogOf) (unusable string) {
+	cp, ok := t.Stores().Checkpoint()
+	now := r.cfg.Clock.NowMs()
+	for _, l := range logs {
+		l.from, l.base = l.start, "none"
+		at, has := cp.Changelog[l.store]
+		if !ok || !has {
+			continue // a store without local state: new, or kept in memory
+		}
+		from, usable, reason := changelog.Choose(
+			changelog.Base{Offset: at, WallTimeMs: cp.WallTimeMs}, l.start, l.end, now, l.retention)
+		if !usable {
+			return fmt.Sprintf("store %q: %s", l.store, reason)
+		}
+		l.from, l.base = from, "local"
+	}
+	return ""
+}
+
+// replay brings every store of the task to the end of its changelog.
+func (r *Restorer) replay(ctx context.Context, t *task.Task, logs []*changelogOf) (store.Checkpoint, error) {
+	cp, ok := t.Stores().Checkpoint()
+	if !ok || cp.Changelog == nil {
+		cp.Changelog = make(map[string]int64)
+	}
+	// The inputs of the old checkpoint say nothing about what is replayed now.
+	cp.Inputs, cp.StreamTimes = nil, nil
+	target := &replayTarget{stores: t.Stores(), checkpoint: cp, clock: r.cfg.Clock}
+	for _, l := range logs {
+		start := RestoreStart{Task: t.ID(), Store: l.store, TopicPartition: l.tp, From: l.from, To: l.end, Base: l.base}
+		call(r.cfg.Listener.OnStart, start)
+		began := r.cfg.Clock.Now()
+		n, err := changelog.Replay(ctx, r.cfg.Reader, l.store, l.tp, l.from, l.end, target, func(p changelog.Progress) {
+			call(r.cfg.Listener.OnProgress, progress(t.ID(), p, r.cfg.Clock.Since(began)))
+		})
+		if err != nil {
+			return cp, err
+		}
+		target.checkpoint.Changelog[l.store] = l.end
+		took := r.cfg.Clock.Since(began)
+		end := RestoreEnd{Task: t.ID(), Store: l.store, TopicPartition: l.tp, Records: n, Took: took}
+		call(r.cfg.Listener.OnEnd, end)
+		r.cfg.Logger.Info("store restored", "task", t.ID().String(), "store", l.store, "base", l.base,
+			"from", l.from, "to", l.end, "records", n, "took", took.Round(time.Millisecond))
+	}
+	if len(logs) > 0 {
+		target.checkpoint.WallTimeMs = r.cfg.Clock.NowMs()
+		if err := t.Stores().Replayed(target.checkpoint); err != nil {
+			return cp, err
+		}
+	}
+	return target.checkpoint, nil
+}
+
+func call[E any](fn func(E), event E) {
+	if fn != nil {
+		fn(event)
+	}
+}
+
+func progress(id record.TaskID, p changelog.Progress, took time.Duration) RestoreProgress {
+	out := RestoreProgress{Task: id, Progress: p}
+	if s := took.Seconds(); s > 0 {
+		out.RecordsPerSecond = float64(p.Records) / s
+	}
+	if done := p.At - p.From; done > 0 {
+		out.Remaining = time.Duration(float64(took) / float64(done) * float64(p.To-p.At))
+	}
+	return out
+}
+
+// replayTarget lets the store set flush while it is being replayed into: after each batch it knows what is complete.
+type replayTarget struct {
+	stores     *store.Set
+	checkpoint store.Checkpoint
+	clock      clock.Clock
+}
+
+// Replay implements changelog.Target.
+func (t *replayTarget) Replay(name string, records []record.Raw, next int64) error {
+	if err := t.stores.Replay(name, records); err != nil {
+		return err
+	}
+	t.checkpoint.Changelog[name] = next
+	// Not the time of now: what lies behind the position may have been compacted while this is being read.
+	return t.stores.Replayed(t.checkpoint)
+}
+
+// positions reads where the inputs continue, and the epoch of the last commit.
+func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
+	positions map[record.TopicPartition]task.Position, epoch record.Epoch, err error,
+) {
+	committed, err := r.stableOffsets(ctx, cfg.Inputs)
+	if err != nil {
+		return nil, 0, err
+	}
+	positions = make(map[record.TopicPartition]task.Position, len(cfg.Inputs))
+	for _, tp := range cfg.Inputs {
+		o, ok := committed[tp]
+		if !ok {
+			at, err := r.cfg.ResetOffset(ctx, tp)
+			if err != nil {
+				return nil, 0, fmt.Errorf("%s has no committed offset: %w", tp, err)
+			}
+			positions[tp] = task.Position{Offset: at, StreamTime: -1}
+			continue
+		}
+		m, err := eos.ParseMetadata(o.Metadata)
+		if err != nil && o.Metadata != "" {
+			r.cfg.Logger.Warn("committed offset carries unknown metadata: stream time starts anew",
+				"task", cfg.ID.String(), "topic", tp.Topic, "partition", tp.Partition, "error", err)
+		}
+		positions[tp] = task.Position{Offset: o.Offset, StreamTime: m.StreamTime}
+		epoch = max(epoch, m.Epoch)
+	}
+	return positions, epoch, nil
+}

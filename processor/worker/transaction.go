@@ -1,0 +1,293 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/processor/task"
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// transaction is one commit of a worker: an epoch of each task that has something to commit.
+type transaction struct {
+	tasks   []*running
+	epochs  []*task.Epoch
+	batches []*record.Batch // of all epochs, in their order
+	offsets map[record.TopicPartition]eos.Offset
+	member  eos.Member // at sealing
+	ends    []int64    // behind each batch; set by the committer
+}
+
+func (x *transaction) partitions() []record.TopicPartition {
+	seen := make(map[record.TopicPartition]bool, len(x.batches))
+	var tps []record.TopicPartition
+	for _, b := range x.batches {
+		if b.Len() > 0 && !seen[b.TopicPartition] {
+			seen[b.TopicPartition] = true
+			tps = append(tps, b.TopicPartition)
+		}
+	}
+	return tps
+}
+
+func (x *transaction) includes(tasks []*running) bool {
+	for _, r := range tasks {
+		for _, in := range x.tasks {
+			if r == in {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// committer carries transactions out, one at a time, on a goroutine of its own, so that tasks process the next epoch
+// meanwhile.
+type committer struct {
+	guarantee eos.Guarantee
+	producer  eos.Producer
+	admin     Admin
+	member    func() eos.Member
+
+	requests chan *transaction
+	outcomes chan outcome
+	stopped  chan struct{}
+
+	// mustInit: the producer must be initialised before the next transaction. Owned by the committer goroutine.
+	mustInit bool
+}
+
+func newCommitter(cfg Config) *committer {
+	return &committer{
+		guarantee: cfg.Guarantee, producer: cfg.Producer, admin: cfg.Admin, member: cfg.Member,
+		requests: make(chan *transaction, 1), outcomes: make(chan outcome, 1), stopped: make(chan struct{}),
+	}
+}
+
+// run is the committer goroutine.
+func (c *committer) run(ctx context.Context) {
+	defer close(c.stopped)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case x := <-c.requests:
+			c.outcomes <- c.commit(ctx, x)
+		}
+	}
+}
+
+func (c *committer) wait() { <-c.stopped }
+
+// full reports that the uncommitted data has reached its limit and a commit is in flight: processing has to wait.
+func (w *Worker) full() bool {
+	return w.inflight != nil && w.uncommittedBytes() > 2*w.cfg.UncommittedBytesMax
+}
+
+func (w *Worker) uncommittedBytes() int {
+	n := 0
+	for _, r := range w.tasks {
+		n += r.task.UncommittedBytes()
+	}
+	return n
+}
+
+// commitIfDue seals the dirty tasks and sends their epochs off, when the interval has passed, a processor asks for it,
+// or the buffers are full.
+func (w *Worker) commitIfDue() error {
+	if w.inflight != nil {
+		return nil
+	}
+	now := w.cfg.Clock.Now()
+	due := now.Sub(w.sealedAt) >= w.cfg.CommitInterval
+	dirty := false
+	for _, r := range w.tasks {
+		due = due || r.task.CommitRequested()
+		dirty = dirty || r.task.Dirty()
+	}
+	if !dirty || !due && w.uncommittedBytes() <= w.cfg.UncommittedBytesMax || !w.backoff.ready(now) {
+		return nil
+	}
+	return w.begin(w.tasks)
+}
+
+// begin seals tasks and hands the transaction to the committer.
+func (w *Worker) begin(tasks []*running) error {
+	start := w.cfg.Clock.Now()
+	w.sealedAt = start
+	x := &transaction{offsets: make(map[record.TopicPartition]eos.Offset), member: w.cfg.Member()}
+	for _, r := range tasks {
+		e, err := r.task.Seal()
+		if err != nil {
+			return err
+		}
+		if e == nil {
+			continue
+		}
+		x.tasks, x.epochs = append(x.tasks, r), append(x.epochs, e)
+		x.batches = append(x.batches, e.Batches...)
+		for tp, p := range e.Positions {
+			m := eos.Metadata{TransactionalID: w.cfg.Producer.TransactionalID(), Epoch: e.Number, StreamTime: p.StreamTime}
+			x.offsets[tp] = eos.Offset{Offset: p.Offset, Metadata: m.Encode()}
+		}
+	}
+	if len(x.epochs) == 0 {
+		return nil
+	}
+	w.inflight = x
+	w.stats.Sealing += w.cfg.Clock.Since(start)
+	w.committer.requests <- x
+	return nil
+}
+
+// settle carries the outcome of a transaction into its tasks.
+func (w *Worker) settle(o outcome) error {
+	x := w.inflight
+	w.inflight = nil
+	switch {
+	case o.committed:
+		w.backoff.reset()
+		w.stats.Commits++
+		return w.committed(x)
+	case o.failed:
+		return o.err
+	case o.refused:
+		return w.refused(x, o)
+	}
+	w.stats.DroppedCommits++
+	delay, give := w.backoff.failed(w.cfg.Clock.Now())
+	w.cfg.Logger.Warn("commit failed: dropped, and its input will be processed again",
+		"worker", w.cfg.Index, "tasks", len(x.tasks), "retry_in", delay, "error", o.err)
+	if give {
+		return fmt.Errorf("%s: commits have failed for %s: %w", w.name(), w.cfg.RetryTimeout, o.err)
+	}
+	return w.dropped(x)
+}
+
+// committed makes the epochs readable as committed data.
+func (w *Worker) committed(x *transaction) error {
+	now, at := w.cfg.Clock.NowMs(), 0
+	for i, r := range x.tasks {
+		e := x.epochs[i]
+		n := len(e.Batches)
+		for tp, p := range e.Positions {
+			r.committed[tp] = p
+		}
+		if err := r.task.Committed(x.ends[at:at+n], now); err != nil {
+			return err
+		}
+		at += n
+	}
+	return nil
+}
+
+// dropped rolls the tasks of a failed transaction back, with everything they did since.
+func (w *Worker) dropped(x *transaction) error {
+	for _, r := range x.tasks {
+		if err := w.rollback(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refused asks the production handler about a record that the broker does not take. If it may be left out, the same
+// transaction is tried again without it. A record of a changelog cannot be left out: the store has it.
+func (w *Worker) refused(x *transaction, o outcome) error {
+	for i, e := range x.epochs {
+		for j, b := range e.Batches {
+			if b.TopicPartition != o.record.TopicPartition || o.record.Index < 0 || o.record.Index >= b.Len() {
+				continue
+			}
+			r := b.At(o.record.Index)
+			if len(r.Key)+len(r.Value) > o.record.SizeBytes && o.record.SizeBytes > 0 {
+				continue // another task's batch for the same partition
+			}
+			if e.IsChangelog(j) {
+				return fmt.Errorf("task %s: a value of a store is too large for its changelog: %w", e.Task, o.err)
+			}
+			return w.resend(x, x.tasks[i], b, o, processor.Failure{
+				Stage: processor.Production, Task: e.Task, TopicPartition: b.TopicPartition, Record: r, Err: o.err,
+			})
+		}
+	}
+	return o.err
+}
+
+// resend leaves one record out of its batch, if the handler lets it, and tries the transaction again. A dead letter goes
+// into the same transaction.
+func (w *Worker) resend(x *transaction, r *running, b *record.Batch, o outcome, f processor.Failure) error {
+	e := x.epochs[slices.Index(x.tasks, r)]
+	if err := r.task.HandleRefused(w.cfg.OnProductionError, e, f); err != nil {
+		return err
+	}
+	b.Remove(o.record.Index)
+	x.batches = x.batches[:0]
+	for _, e := range x.epochs {
+		x.batches = append(x.batches, e.Batches...)
+	}
+	w.inflight = x
+	w.committer.requests <- x
+	return nil
+}
+
+// await waits for the transaction in flight and settles it.
+func (w *Worker) await(ctx context.Context) {
+	for w.inflight != nil {
+		select {
+		case o := <-w.committer.outcomes:
+			if err := w.settle(o); err != nil {
+				w.cfg.Logger.Error("commit failed while tasks were handed over", "worker", w.cfg.Index, "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// commitNow commits what tasks have processed, and waits. What cannot be committed is rolled back by the caller.
+func (w *Worker) commitNow(ctx context.Context, tasks []*running) {
+	w.await(ctx)
+	if w.inflight != nil || ctx.Err() != nil {
+		return
+	}
+	if err := w.begin(tasks); err != nil {
+		w.cfg.Logger.Error("cannot commit before hand-over: the input will be processed again by the next owner",
+			"worker", w.cfg.Index, "error", err)
+		return
+	}
+	w.await(ctx)
+}
+
+// backoff spaces out retries of failed commits.
+type backoff struct {
+	limit    time.Duration
+	failures int
+	since    time.Time // of the first failure in a row
+	until    time.Time
+}
+
+// Delays between failed commits grow from the first to the last.
+const (
+	backoffFirst = 50 * time.Millisecond
+	backoffMax   = 2 * time.Second
+)
+
+func (b *backoff) reset() { *b = backoff{limit: b.limit} }
+
+func (b *backoff) ready(now time.Time) bool { return !now.Before(b.until) }
+
+// failed notes a failure and returns the delay before the next try; giveUp once the limit has passed.
+func (b *backoff) failed(now time.Time) (delay time.Duration, giveUp bool) {
+	if b.failures == 0 {
+		b.since = now
+	}
+	delay = min(backoffFirst<<min(b.failures, 10), backoffMax)
+	b.failures++
+	b.until = now.Add(delay)
+	return delay, now.Sub(b.since) >= b.limit
+}

@@ -1,0 +1,243 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/clock"
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/processor/task"
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// Config is what a worker is made from.
+type Config struct {
+	Index     int
+	Guarantee eos.Guarantee
+	// CommitInterval is the longest time between two commits while there is something to commit.
+	CommitInterval time.Duration
+	// UncommittedBytesMax makes the worker commit early, and stop at twice the value while a commit is in flight.
+	UncommittedBytesMax int
+	// RetryTimeout bounds how long failed commits are tried again before the worker gives up (task.timeout.ms).
+	RetryTimeout time.Duration
+
+	Fetcher  Fetcher
+	Producer eos.Producer
+	Admin    Admin
+	// Member returns the identity to commit offsets in; Group.Member.
+	Member func() eos.Member
+	// ResetOffset resolves where an input continues whose position is gone.
+	ResetOffset func(ctx context.Context, tp record.TopicPartition) (int64, error)
+	// OnProductionError decides about records that the broker refuses.
+	OnProductionError processor.Handler
+
+	Clock  clock.Clock
+	Logger *slog.Logger
+}
+
+// Worker runs tasks on one goroutine with one producer (num.stream.threads). Tasks come and go by messages; nothing of a
+// task is touched by another goroutine while the worker has it.
+type Worker struct {
+	cfg       Config
+	commands  chan command
+	committer *committer
+	done      chan struct{}
+
+	// Owned by the worker goroutine.
+	tasks    []*running
+	byInput  map[record.TopicPartition]*running
+	inflight *transaction // nil: no commit on its way
+	sealedAt time.Time    // when the last epoch was sealed
+	backoff  backoff
+	stats    Stats
+}
+
+// running is a task in the hands of a worker.
+type running struct {
+	task *task.Task
+	// committed are the input positions of the last commit: where to rewind to.
+	committed map[record.TopicPartition]task.Position
+}
+
+type command struct {
+	run  func(ctx context.Context) error
+	done chan error
+}
+
+// New makes a worker; Run starts it.
+func New(cfg Config) *Worker {
+	return &Worker{
+		cfg:       cfg,
+		commands:  make(chan command),
+		committer: newCommitter(cfg),
+		done:      make(chan struct{}),
+		byInput:   make(map[record.TopicPartition]*running),
+		backoff:   backoff{limit: cfg.RetryTimeout},
+	}
+}
+
+// ErrStopped is returned for commands to a worker that has ended.
+var ErrStopped = errors.New("worker: stopped")
+
+// do runs fn on the worker goroutine and waits for it.
+func (w *Worker) do(ctx context.Context, fn func(ctx context.Context) error) error {
+	c := command{run: fn, done: make(chan error, 1)}
+	select {
+	case w.commands <- c:
+	case <-w.done:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-w.done:
+		return ErrStopped
+	}
+}
+
+// Start hands a restored task to the worker, which fetches its inputs from the given positions.
+func (w *Worker) Start(ctx context.Context, t *task.Task, positions map[record.TopicPartition]task.Position) error {
+	return w.do(ctx, func(context.Context) error {
+		r := &running{task: t, committed: positions}
+		w.tasks = append(w.tasks, r)
+		for tp, p := range positions {
+			w.byInput[tp] = r
+			w.cfg.Fetcher.Add(tp, p.Offset)
+		}
+		w.cfg.Logger.Info("task running", "task", t.ID().String(), "worker", w.cfg.Index)
+		return nil
+	})
+}
+
+// Stop takes tasks away: what they have done is committed, or dropped if commit is false or fails. The tasks come back
+// unclosed, since closing a database takes time that a rebalance does not have.
+func (w *Worker) Stop(ctx context.Context, ids map[record.TaskID]bool, commit bool) (stopped []*task.Task, err error) {
+	err = w.do(ctx, func(context.Context) error {
+		var leaving []*running
+		for _, r := range w.tasks {
+			if ids[r.task.ID()] {
+				leaving = append(leaving, r)
+			}
+		}
+		if commit {
+			w.commitNow(ctx, leaving)
+		} else if w.inflight != nil && w.inflight.includes(leaving) {
+			// Its outcome is somebody else's business now, but the batches it is sending are still the tasks'.
+			w.await(ctx)
+		}
+		for _, r := range leaving {
+			w.remove(r)
+			if r.task.Dirty() || r.task.InFlight() {
+				err := r.task.Rollback(r.committed)
+				if err != nil {
+					w.cfg.Logger.Error("cannot roll back", "task", r.task.ID().String(), "error", err)
+				}
+			}
+			stopped = append(stopped, r.task)
+		}
+		return nil
+	})
+	return stopped, err
+}
+
+// remove forgets a task and stops fetching for it.
+func (w *Worker) remove(r *running) {
+	for i, other := range w.tasks {
+		if other == r {
+			w.tasks = append(w.tasks[:i], w.tasks[i+1:]...)
+			break
+		}
+	}
+	for _, tp := range r.task.Inputs() {
+		delete(w.byInput, tp)
+		w.cfg.Fetcher.Remove(tp)
+	}
+	w.release(r)
+}
+
+// rollback drops what a task has not committed and fetches its inputs again from the last commit.
+func (w *Worker) rollback(r *running) error {
+	if err := r.task.Rollback(r.committed); err != nil {
+		return err
+	}
+	w.release(r)
+	for tp, p := range r.committed {
+		w.cfg.Fetcher.Add(tp, p.Offset)
+	}
+	return nil
+}
+
+// Abandon takes all tasks of a worker whose Run has ended. Their uncommitted data is of no use any more.
+func (w *Worker) Abandon() []*task.Task {
+	var tasks []*task.Task
+	for _, r := range w.tasks {
+		tasks = append(tasks, r.task)
+	}
+	w.tasks = nil
+	return tasks
+}
+
+// Stats are a worker's counters since it started. Processing time is what remains beside Sealing, Stalled and Idle.
+type Stats struct {
+	Processed      uint64        // input records
+	Commits        uint64        // transactions that committed
+	DroppedCommits uint64        // transactions that did not
+	Sealing        time.Duration // forwarding cached updates and encoding epochs
+	Stalled        time.Duration // waiting for a commit because the buffers were full
+	Idle           time.Duration // waiting for input
+}
+
+func (s *Stats) waited(d time.Duration, stalled bool) {
+	if stalled {
+		s.Stalled += d
+	} else {
+		s.Idle += d
+	}
+}
+
+// Snapshot is what a worker shows of itself.
+type Snapshot struct {
+	Index int
+	Tasks []TaskSnapshot
+	Stats Stats
+}
+
+// TaskSnapshot is what a running task shows of itself.
+type TaskSnapshot struct {
+	ID      record.TaskID
+	Metrics task.Metrics
+	Inputs  []InputSnapshot
+}
+
+// InputSnapshot is the place of a task in one input.
+type InputSnapshot struct {
+	TopicPartition record.TopicPartition
+	Committed      int64
+	Lag            int64
+}
+
+// Snapshot asks the worker goroutine for its state.
+func (w *Worker) Snapshot(ctx context.Context) (s Snapshot, err error) {
+	err = w.do(ctx, func(context.Context) error {
+		s = Snapshot{Index: w.cfg.Index, Stats: w.stats}
+		for _, r := range w.tasks {
+			ts := TaskSnapshot{ID: r.task.ID(), Metrics: r.task.Metrics()}
+			for _, tp := range r.task.Inputs() {
+				ts.Inputs = append(ts.Inputs, InputSnapshot{
+					TopicPartition: tp, Committed: r.committed[tp].Offset, Lag: r.task.Lag(tp),
+				})
+			}
+			s.Tasks = append(s.Tasks, ts)
+		}
+		return nil
+	})
+	return s, err
+}
+
+func (w *Worker) name() string { return fmt.Sprintf("worker %d", w.cfg.Index) }

@@ -1,0 +1,360 @@
+package tidemark
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/kafka"
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/processor/task"
+	"github.com/tidemarkio/tidemark/processor/worker"
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
+)
+
+// incarnation is everything that runs between two starts: connections, workers, membership. After an error all of it is
+// thrown away and made anew, so that there is one way to start and not a second one to recover.
+type incarnation struct {
+	app     *App
+	dir     *store.StateDir
+	client  *kafka.Client
+	admin   *kafka.Admin
+	topics  *topics
+	group   *kafka.Group
+	workers []*worker.Worker
+	manager *worker.Manager
+	budget  *store.Budget
+
+	fetchers  []*kafka.Fetcher
+	producers []*kafka.Producer
+	failed    chan error // the first error that stops the incarnation
+	running   sync.WaitGroup
+}
+
+// runOnce runs one incarnation: nil when ctx has ended and everything is committed and closed.
+func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
+	in := &incarnation{
+		app: a, dir: dir, budget: store.NewBudget(a.cfg.StateBytesMax), failed: make(chan error, 1),
+	}
+	defer in.release()
+	if err := in.connect(ctx); err != nil {
+		return err
+	}
+	if err := in.assemble(ctx); err != nil {
+		return err
+	}
+	return in.run(ctx)
+}
+
+// connect finds the cluster and prepares the topics.
+func (in *incarnation) connect(ctx context.Context) error {
+	cfg := &in.app.cfg
+	conf, err := cfg.security().Sarama()
+	if err != nil {
+		return err
+	}
+	if in.client, err = kafka.NewClient(cfg.Brokers, conf); err != nil {
+		return err
+	}
+	in.admin = kafka.NewAdmin(in.client, kafka.AdminConfig{TransactionTimeout: cfg.TransactionTimeout, Logger: cfg.Logger})
+	bounded, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("tidemark: brokers %v do not answer within %s: check Config.Brokers, TLS and SASL: %w",
+			cfg.Brokers, cfg.ConnectTimeout, err)
+	}
+	return err
+}
+
+// assemble makes workers, group and manager. The producers are initialised before the group is joined: that ends
+// transactions which an earlier life of this process left open.
+func (in *incarnation) assemble(ctx context.Context) error {
+	cfg := &in.app.cfg
+	instance := ""
+	switch {
+	case cfg.GroupInstanceID != "":
+		instance = cfg.GroupInstanceID
+	case !cfg.DynamicMembership:
+		instance = cfg.ApplicationID + "-" + in.dir.ProcessID()
+	}
+	in.group = kafka.NewGroup(in.client, kafka.GroupConfig{
+		GroupID: cfg.ApplicationID, InstanceID: instance, SessionTimeout: cfg.SessionTimeout,
+		RebalanceTimeout: cfg.RebalanceTimeout, HeartbeatInterval: cfg.HeartbeatInterval,
+		LeaveOnClose: cfg.LeaveGroupOnClose, ClientID: cfg.ClientID, Logger: cfg.Logger,
+	})
+	g, initCtx := errgroup.WithContext(ctx)
+	for i := range cfg.Workers {
+		w, producer, err := in.newWorker(i)
+		if err != nil {
+			return err
+		}
+		in.workers = append(in.workers, w)
+		g.Go(func() error { return producer.Init(initCtx) })
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("tidemark: initialise producers: %w", err)
+	}
+	restorer := worker.NewRestorer(worker.RestorerConfig{
+		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
+		Task: in.taskConfig, ResetOffset: in.resetOffset,
+		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
+		Parallel:        cfg.RestoreParallel, Listener: cfg.RestoreListener, Clock: in.app.clock, Logger: cfg.Logger,
+	})
+	in.manager = worker.NewManager(worker.ManagerConfig{
+		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
+		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
+		Workers: in.workers, Restorer: restorer, StateDir: in.dir,
+		OnError: in.fail, OnChange: in.changed, Logger: cfg.Logger,
+	})
+	return nil
+}
+
+func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error) {
+	cfg := &in.app.cfg
+	id := ""
+	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
+		id = fmt.Sprintf("%s-%s-%d", cfg.ApplicationID, in.dir.ProcessID(), i)
+	}
+	codec, err := kafka.ParseCompression(cfg.Compression)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := kafka.NewProducer(in.client, kafka.ProducerConfig{
+		TransactionalID: id, GroupID: cfg.ApplicationID, TransactionTimeout: cfg.TransactionTimeout,
+		Compression: codec, MaxRequestBytes: cfg.MaxRequestBytes, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{Logger: cfg.Logger})
+	in.producers, in.fetchers = append(in.producers, p), append(in.fetchers, f)
+	cache := cfg.CacheBytesMax
+	if cache < 0 {
+		cache = defaultCacheBytesMax
+	}
+	return worker.New(worker.Config{
+		Index: i, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
+		UncommittedBytesMax: int(cache) / cfg.Workers, RetryTimeout: cfg.RetryTimeout,
+		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
+		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
+	}), p, nil
+}
+
+// taskConfig is what a task of this incarnation is made from.
+func (in *incarnation) taskConfig(id record.TaskID) task.Config {
+	cfg := &in.app.cfg
+	return task.Config{
+		ID: id, ApplicationID: cfg.ApplicationID, Subtopology: in.topics.subtopology(id), Inputs: in.topics.inputs[id],
+		Physical: in.topics.physical, Changelog: in.topics.changelog,
+		Partitions: func(topic string) (int32, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
+			defer cancel()
+			return in.topics.partitionsOf(ctx, topic)
+		},
+		Handlers: task.Handlers{
+			Deserialization: cfg.OnDeserializationError, Processing: cfg.OnProcessingError, Production: cfg.OnProductionError,
+		},
+		Logger: cfg.Logger,
+		Stores: store.SetConfig{
+			Budget: in.budget, CachingEnabled: cfg.CacheBytesMax > 0, FlushInterval: cfg.FlushInterval,
+			Logger: cfg.Logger, Clock: in.app.clock.NowMs,
+		},
+	}
+}
+
+func (in *incarnation) allTasks(context.Context) ([]record.TaskID, error) {
+	ids := make([]record.TaskID, len(in.topics.tasks))
+	for i, t := range in.topics.tasks {
+		ids[i] = t.ID
+	}
+	return ids, nil
+}
+
+// resetOffset resolves where an input starts that has no position: as its source or the configuration says. A
+// repartition topic starts at its beginning: what it holds has not been consumed.
+func (in *incarnation) resetOffset(ctx context.Context, tp record.TopicPartition) (int64, error) {
+	policy := in.app.cfg.AutoOffsetReset
+	for _, n := range in.app.plan.Nodes {
+		for _, topic := range n.Topics {
+			if n.Kind == processor.SourceNode && in.topics.physical(topic) == tp.Topic {
+				if n.OffsetReset != processor.ResetDefault {
+					policy = n.OffsetReset
+				}
+				if in.topics.internal(topic) {
+					policy = processor.ResetEarliest
+				}
+			}
+		}
+	}
+	tps := []record.TopicPartition{tp}
+	switch policy {
+	case processor.ResetNone:
+		return 0, &TopicError{
+			Topic: tp.Topic, What: fmt.Sprintf("has no position for partition %d", tp.Partition),
+			Hint: "auto.offset.reset is none: commit an offset for the group, or set Config.AutoOffsetReset",
+		}
+	case processor.ResetLatest:
+		m, err := in.admin.EndOffsets(ctx, tps, true)
+		return m[tp], err
+	default:
+		m, err := in.admin.StartOffsets(ctx, tps)
+		return m[tp], err
+	}
+}
+
+// fail stops the incarnation with the first error; later ones are logged.
+func (in *incarnation) fail(err error) {
+	select {
+	case in.failed <- err:
+	default:
+		in.app.cfg.Logger.Error("while stopping after an error", "error", err)
+	}
+}
+
+// changed keeps the App's state in step with the tasks.
+func (in *incarnation) changed() {
+	_, restoring := in.manager.TaskStates()
+	a := in.app
+	switch s := a.State(); {
+	case restoring == 0 && s == Rebalancing:
+		a.become(Running)
+	case restoring > 0 && s == Running:
+		a.become(Rebalancing)
+	}
+}
+
+// run starts everything and waits for the end of ctx or the first error; then it takes everything down in order: tasks
+// commit and close while the member is still one, then workers end, then the member leaves.
+func (in *incarnation) run(ctx context.Context) error {
+	a := in.app
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	groupCtx, leave := context.WithCancel(background)
+	defer leave()
+	for _, w := range in.workers {
+		in.running.Go(func() {
+			if err := w.Run(background); err != nil {
+				in.fail(err)
+			}
+		})
+	}
+	left := make(chan struct{})
+	in.running.Go(func() {
+		defer close(left)
+		if err := in.group.Run(groupCtx, in.manager); err != nil && groupCtx.Err() == nil {
+			in.fail(err)
+		}
+	})
+	in.running.Go(func() { in.purge(background) })
+	in.running.Go(func() { in.watchInputs(background) })
+	a.setIncarnation(in)
+	defer a.setIncarnation(nil)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		a.become(Closing)
+	case err = <-in.failed:
+	}
+	closing, cancel := context.WithTimeout(background, a.cfg.CloseTimeout)
+	defer cancel()
+	// After an error tasks drop what is not committed: whatever failed would fail again.
+	in.manager.Close(closing, err == nil)
+	leave()
+	<-left
+	stop()
+	in.running.Wait()
+	if err == nil {
+		select {
+		case err = <-in.failed: // the last commit
+		default:
+		}
+	}
+	return err
+}
+
+// release gives connections back.
+func (in *incarnation) release() {
+	var errs []error
+	for _, f := range in.fetchers {
+		errs = append(errs, f.Close())
+	}
+	for _, p := range in.producers {
+		errs = append(errs, p.Close())
+	}
+	if in.client != nil {
+		errs = append(errs, in.client.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		in.app.cfg.Logger.Warn("closing connections", "error", err)
+	}
+}
+
+// Periods of background work.
+const (
+	purgeInterval = 30 * time.Second // repartition.purge.interval.ms
+	watchInterval = 30 * time.Second // between looks at the partition counts of inputs
+)
+
+// purge deletes repartition records that are consumed: nobody will read them again, and their topics keep all else.
+func (in *incarnation) purge(ctx context.Context) {
+	names := in.topics.repartitionInputs()
+	if len(names) == 0 {
+		return
+	}
+	every(ctx, purgeInterval, func() {
+		before := make(map[record.TopicPartition]int64)
+		for _, w := range in.workers {
+			s, err := w.Snapshot(ctx)
+			if err != nil {
+				return
+			}
+			for _, t := range s.Tasks {
+				for _, i := range t.Inputs {
+					if names[i.TopicPartition.Topic] && i.Committed > 0 {
+						before[i.TopicPartition] = i.Committed
+					}
+				}
+			}
+		}
+		if len(before) == 0 {
+			return
+		}
+		if err := in.admin.DeleteRecords(ctx, before); err != nil && ctx.Err() == nil {
+			in.app.cfg.Logger.Warn("cannot purge repartition topics: they keep growing", "error", err)
+		}
+	})
+}
+
+// watchInputs ends the incarnation when an input topic has another number of partitions: the next one picks new
+// partitions up if it can, or says why not.
+func (in *incarnation) watchInputs(ctx context.Context) {
+	every(ctx, watchInterval, func() {
+		topic, before, now, err := in.topics.changedInputs(ctx)
+		if err != nil || topic == "" {
+			return // a broker that does not answer is noticed elsewhere
+		}
+		in.fail(fmt.Errorf("tidemark: input topic %q had %d partitions and has %d: starting again to take them in",
+			topic, before, now))
+	})
+}
+
+func every(ctx context.Context, interval time.Duration, fn func()) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			fn()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,325 @@
+package tidemark
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/tidemarkio/tidemark/changelog"
+	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/processor/assign"
+	"github.com/tidemarkio/tidemark/processor/worker"
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// TopicError says that a topic of the user's is not as the topology needs it.
+type TopicError struct {
+	Topic string
+	What  string
+	Hint  string
+}
+
+func (e *TopicError) Error() string {
+	return fmt.Sprintf("tidemark: topic %q %s: %s", e.Topic, e.What, e.Hint)
+}
+
+// topics is what an incarnation knows of the topology's topics: physical names, partition counts, configuration. It is
+// made at start and does not change; another number of input partitions needs another incarnation.
+type topics struct {
+	applicationID string
+	plan          *processor.Plan
+	admin         worker.Admin
+
+	partitions map[string]int32             // by physical name
+	configs    map[string]map[string]string // of changelogs
+	tasks      []assign.Task
+	inputs     map[record.TaskID][]record.TopicPartition
+
+	mu    sync.Mutex
+	later map[string]int32 // partitions of topics that only records name (dead letters, dynamic sinks)
+}
+
+// internal reports whether a topic of the plan is a repartition topic.
+func (t *topics) internal(topic string) bool {
+	return slices.ContainsFunc(t.plan.Repartitions, func(r *processor.RepartitionTopic) bool { return r.Name == topic })
+}
+
+// physical returns a topic's name on the broker.
+func (t *topics) physical(topic string) string {
+	if t.internal(topic) {
+		return changelog.RepartitionTopicName(t.applicationID, topic)
+	}
+	return topic
+}
+
+// changelog returns the changelog topic of a store.
+func (t *topics) changelog(name string) string { return changelog.TopicName(t.applicationID, name) }
+
+// sources are the physical names of all topics that are read.
+func (t *topics) sources() []string {
+	var names []string
+	for _, sub := range t.plan.Subtopologies {
+		for _, topic := range sub.SourceTopics {
+			names = append(names, t.physical(topic))
+		}
+	}
+	return names
+}
+
+// prepareTopics checks the topics that users make, makes the internal ones, and lists the tasks.
+func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin worker.Admin) (*topics, error) {
+	t := &topics{
+		applicationID: cfg.ApplicationID, plan: plan, admin: admin,
+		configs: make(map[string]map[string]string), inputs: make(map[record.TaskID][]record.TopicPartition),
+		later: make(map[string]int32),
+	}
+	var names []string
+	for _, sub := range plan.Subtopologies {
+		for _, topic := range slices.Concat(sub.SourceTopics, sub.SinkTopics) {
+			names = append(names, t.physical(topic))
+		}
+		for _, s := range sub.Stores {
+			if !s.LoggingDisabled {
+				names = append(names, t.changelog(s.Name))
+			}
+		}
+	}
+	slices.Sort(names)
+	existing, err := admin.Partitions(ctx, slices.Compact(names))
+	if err != nil {
+		return nil, fmt.Errorf("tidemark: look topics up: %w", err)
+	}
+	t.partitions = existing
+	for _, step := range []func() error{
+		t.checkUserTopics,
+		func() error { return t.makeRepartitions(ctx, cfg) },
+		func() error { return t.makeChangelogs(ctx, cfg) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// checkUserTopics fails on topics that do not exist: only their owner knows how many partitions they should have.
+func (t *topics) checkUserTopics() error {
+	for _, sub := range t.plan.Subtopologies {
+		for i, topic := range slices.Concat(sub.SourceTopics, sub.SinkTopics) {
+			if t.internal(topic) || t.partitions[topic] > 0 {
+				continue
+			}
+			role := "is read by the topology"
+			if i >= len(sub.SourceTopics) {
+				role = "is written by the topology"
+			}
+			return &TopicError{
+				Topic: topic, What: role + " and does not exist",
+				Hint: "create it first: kafka-topics --create --topic " + topic + " --partitions <n>",
+			}
+		}
+	}
+	return nil
+}
+
+// makeRepartitions creates the topics between sub-topologies. The number of partitions is the user's choice or the
+// largest among the source topics of the sub-topologies that write it; that may in turn be a repartition topic.
+func (t *topics) makeRepartitions(ctx context.Context, cfg *Config) error {
+	want := make(map[string]int32)
+	for _, r := range t.plan.Repartitions {
+		want[r.Name] = r.Partitions
+	}
+	for range len(t.plan.Repartitions) { // one more is known after each round
+		for _, r := range t.plan.Repartitions {
+			if want[r.Name] == 0 {
+				want[r.Name] = t.upstream(r.Name, want)
+			}
+		}
+	}
+	t.coPartition(want)
+	for _, r := range t.plan.Repartitions {
+		name, n := t.physical(r.Name), want[r.Name]
+		if n == 0 {
+			return &TopicError{
+				Topic: name, What: "has no known number of partitions", Hint: "nothing upstream of it reads a topic with " +
+					"partitions (declared at " + r.Position + ")",
+			}
+		}
+		if have := t.partitions[name]; have > 0 {
+			if err := changelog.CheckPartitions(name, have, n); err != nil {
+				return err
+			}
+			continue
+		}
+		err := t.admin.CreateTopic(ctx, name, n, cfg.ReplicationFactor, changelog.RepartitionTopicConfig())
+		if err != nil {
+			return fmt.Errorf("tidemark: create repartition topic %q: %w", name, err)
+		}
+		t.partitions[name] = n
+	}
+	return nil
+}
+
+// upstream is the largest partition count among the sources of the sub-topologies that write a topic, 0 if unknown yet.
+func (t *topics) upstream(topic string, known map[string]int32) (n int32) {
+	for _, sub := range t.plan.Subtopologies {
+		if !slices.Contains(sub.SinkTopics, topic) {
+			continue
+		}
+		for _, src := range sub.SourceTopics {
+			n = max(n, known[src], t.partitions[src])
+		}
+	}
+	return n
+}
+
+// coPartition gives repartition topics that are read together with other topics their number of partitions: records of a
+// key must meet in one task.
+func (t *topics) coPartition(want map[string]int32) {
+	for _, sub := range t.plan.Subtopologies {
+		if len(sub.SourceTopics) < 2 {
+			continue
+		}
+		var most int32
+		for _, src := range sub.SourceTopics {
+			if !t.internal(src) {
+				most = max(most, t.partitions[src])
+			}
+		}
+		for _, src := range sub.SourceTopics {
+			if t.internal(src) && most > 0 {
+				want[src] = most
+			}
+		}
+	}
+}
+
+// makeChangelogs lists the tasks, checks that inputs of stateful ones are co-partitioned, and creates changelogs with a
+// partition per task.
+func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
+	subs := make([]assign.Subtopology, len(t.plan.Subtopologies))
+	for i, sub := range t.plan.Subtopologies {
+		subs[i] = assign.Subtopology{ID: sub.ID, Topics: make(map[string]int32)}
+		for _, topic := range sub.SourceTopics {
+			subs[i].Topics[t.physical(topic)] = t.partitions[t.physical(topic)]
+		}
+	}
+	var err error
+	if t.tasks, err = assign.Tasks(subs); err != nil {
+		return err
+	}
+	count := make(map[int32]int32)
+	for _, task := range t.tasks {
+		t.inputs[task.ID] = task.Partitions
+		count[task.ID.Subtopology]++
+	}
+	for _, sub := range t.plan.Subtopologies {
+		if err := t.checkCoPartitioned(sub); err != nil {
+			return err
+		}
+		for _, s := range sub.Stores {
+			if s.LoggingDisabled {
+				continue
+			}
+			if err := t.makeChangelog(ctx, cfg, s, count[sub.ID]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *topics) checkCoPartitioned(sub *processor.Subtopology) error {
+	if len(sub.Stores) == 0 {
+		return nil
+	}
+	first := t.physical(sub.SourceTopics[0])
+	for _, topic := range sub.SourceTopics[1:] {
+		name := t.physical(topic)
+		if t.partitions[name] != t.partitions[first] {
+			return &TopicError{
+				Topic: name, What: fmt.Sprintf("has %d partitions, and %q has %d, but both feed the stores of sub-topology %d",
+					t.partitions[name], first, t.partitions[first], sub.ID),
+				Hint: "records of a key would not meet: give both the same number of partitions, or put a repartition before one",
+			}
+		}
+	}
+	return nil
+}
+
+func (t *topics) makeChangelog(ctx context.Context, cfg *Config, s *processor.StoreSpec, n int32) error {
+	name := t.changelog(s.Name)
+	if have := t.partitions[name]; have > 0 {
+		if err := changelog.CheckPartitions(name, have, n); err != nil {
+			return err
+		}
+	} else {
+		err := t.admin.CreateTopic(ctx, name, n, cfg.ReplicationFactor, changelog.TopicConfig(s.ChangelogConfig))
+		if err != nil {
+			return fmt.Errorf("tidemark: create changelog topic %q: %w", name, err)
+		}
+		t.partitions[name] = n
+	}
+	config, err := t.admin.TopicConfig(ctx, name)
+	if err != nil {
+		return fmt.Errorf("tidemark: read the configuration of %q: %w", name, err)
+	}
+	t.configs[name] = config
+	return changelog.CheckPolicy(name, config, s.ChangelogConfig)
+}
+
+// partitionsOf returns the number of partitions of a topic that a task writes. Topics that no sink names are looked up.
+func (t *topics) partitionsOf(ctx context.Context, topic string) (int32, error) {
+	if n := t.partitions[topic]; n > 0 {
+		return n, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.later[topic]; n > 0 {
+		return n, nil
+	}
+	found, err := t.admin.Partitions(ctx, []string{topic})
+	if err != nil {
+		return 0, err
+	}
+	if found[topic] == 0 {
+		return 0, &TopicError{Topic: topic, What: "does not exist", Hint: "create it: records are to be written to it"}
+	}
+	t.later[topic] = found[topic]
+	return found[topic], nil
+}
+
+// subtopology returns the sub-topology of a task.
+func (t *topics) subtopology(id record.TaskID) *processor.Subtopology {
+	for _, sub := range t.plan.Subtopologies {
+		if sub.ID == id.Subtopology {
+			return sub
+		}
+	}
+	return nil
+}
+
+// repartitionInputs are the physical repartition topics, whose records are deleted once they are consumed.
+func (t *topics) repartitionInputs() map[string]bool {
+	names := make(map[string]bool)
+	for _, r := range t.plan.Repartitions {
+		names[t.physical(r.Name)] = true
+	}
+	return names
+}
+
+// changedInputs compares partition counts with what they are now.
+func (t *topics) changedInputs(ctx context.Context) (topic string, before, now int32, err error) {
+	sources := t.sources()
+	found, err := t.admin.Partitions(ctx, sources)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	for _, name := range sources {
+		if n := found[name]; n != 0 && n != t.partitions[name] {
+			return name, t.partitions[name], n, nil
+		}
+	}
+	return "", 0, 0, nil
+}
