@@ -1,0 +1,723 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/pb"
+	sst "github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/ristretto/v2/z"
+)
+
+// badgerEngine keeps committed state in one Badger database, in managed mode.
+//
+// Versions. Every flush writes at one version: the epoch of its checkpoint, or the next number if that is not above the
+// last one (a restore may flush several times at one epoch). Badger keeps only the last version of a key.
+//
+// Order. A flush writes its data in key order and, when all of that is in Badger's log, the checkpoint. Whatever part
+// of the data a crash leaves, the checkpoint is the old one, and every key of that part has a newer record in the
+// changelog behind the old checkpoint.
+//
+// Trust. Badger opens damaged files with log.Fatal, with a panic in a goroutine of its own, or by leaving a table out
+// in silence. So we look before it does: a directory that was closed carries a seal with the sizes of its files; one
+// without is read in full.
+type badgerEngine struct {
+	dir     string
+	db      *badger.DB
+	version uint64 // of the last flush
+	// empty until the end of the first flush. Readers skip an empty engine, which lets that flush use Badger's bulk
+	// writer: it must have the database for itself.
+	empty      atomic.Bool
+	checkpoint Checkpoint
+	found      bool
+}
+
+var _ Engine = (*badgerEngine)(nil)
+
+// Keys of the engine's own data. Store prefixes never begin with two zero bytes.
+const (
+	checkpointKey = "\x00\x00c"
+	namesKey      = "\x00\x00n"
+)
+
+// bulkEntriesMin is the size from which the first flush uses the bulk writer, which has a fixed cost.
+const bulkEntriesMin = 4096
+
+const corruptHint = "remove the task's directory: its state is restored from a snapshot or the changelog"
+
+func badgerOptions(dir string, memtable int64, budget *Budget, logger *slog.Logger) badger.Options {
+	o := badger.DefaultOptions(dir).
+		WithLogger(badgerLogger{logger}).
+		WithMetricsEnabled(false). // process-wide counters; two Apps must not notice each other
+		WithDetectConflicts(false).
+		WithSyncWrites(false). // the changelog is the durability; see package doc
+		WithNumVersionsToKeep(1).
+		WithCompression(options.Snappy).
+		WithChecksumVerificationMode(options.OnBlockRead). // 0.4 µs beside 5 µs of decompression
+		WithMemTableSize(memtable).
+		WithNumMemtables(2).
+		WithBlockCacheSize(budget.blockCacheBytes()).
+		WithIndexCacheSize(0). // indexes are memory-mapped
+		WithNumGoroutines(1).
+		WithNumCompactors(2). // the least that Badger takes
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(8).
+		WithBaseTableSize(2 << 20).
+		WithBaseLevelSize(4 << 20).
+		WithMaxLevels(5).
+		WithCompactL0OnClose(false).
+		WithValueLogFileSize(16 << 20)
+	// Values inline: value-log collection does not give back what a threshold put there (badger#1228). Badger's own
+	// ceilings are 1 MiB and 15 % of a memtable.
+	o.ValueThreshold = min(1<<20, memtable*15/100)
+	o.LmaxCompaction = true
+	return o
+}
+
+// openBadger opens the database in dir, or makes one.
+func openBadger(dir string, budget *Budget, logger *slog.Logger) (_ *badgerEngine, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	logBytes, err := verifyBadger(dir, logger)
+	if err != nil {
+		return nil, err
+	}
+	// From here on the files change.
+	if err := os.Remove(filepath.Join(dir, sealFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	e := &badgerEngine{dir: dir}
+	defer func() {
+		if r := recover(); r != nil {
+			err = &CorruptError{Dir: dir, Err: fmt.Errorf("badger panicked: %v", r), Hint: corruptHint}
+		}
+		if err != nil && e.db != nil {
+			_ = e.db.Close() // the first error counts
+		}
+	}()
+	if e.db, err = badger.OpenManaged(badgerOptions(dir, max(budget.memtableBytes(), logBytes), budget, logger)); err != nil {
+		return nil, classifyOpen(dir, err)
+	}
+	if err := e.loadCheckpoint(); err != nil {
+		return nil, err
+	}
+	if !e.found {
+		// Data without a checkpoint is what a crash left of the first flush. It says nothing that can be relied on.
+		if err := e.db.DropAll(); err != nil {
+			return nil, fmt.Errorf("store: %s: drop incomplete data: %w", dir, err)
+		}
+	}
+	e.empty.Store(!e.found)
+	return e, nil
+}
+
+// classifyOpen tells damage from circumstances.
+func classifyOpen(dir string, err error) error {
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) ||
+		errors.Is(err, syscall.ENOMEM) || strings.Contains(err.Error(), "directory lock") {
+		return fmt.Errorf("store: open %s: %w", dir, err)
+	}
+	return &CorruptError{Dir: dir, Err: err, Hint: corruptHint}
+}
+
+func (e *badgerEngine) loadCheckpoint() error {
+	value, found, err := e.Get([]byte(checkpointKey), nil)
+	if err != nil || !found {
+		return err
+	}
+	version, n := binary.Uvarint(value)
+	if n <= 0 {
+		return &CorruptError{Dir: e.dir, Err: errors.New("checkpoint is malformed"), Hint: corruptHint}
+	}
+	if e.checkpoint, err = decodeCheckpoint(value[n:]); err != nil {
+		return &CorruptError{Dir: e.dir, Err: err, Hint: corruptHint}
+	}
+	e.version, e.found = version, true
+	e.db.SetDiscardTs(version)
+	return nil
+}
+
+// Get implements [Engine].
+func (e *badgerEngine) Get(key, dst []byte) (value []byte, found bool, err error) {
+	txn := e.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, e.readError(err)
+	}
+	err = item.Value(func(v []byte) error {
+		dst = append(dst, v...)
+		return nil
+	})
+	if err != nil {
+		return nil, false, e.readError(err)
+	}
+	return dst, true, nil
+}
+
+func (e *badgerEngine) readError(err error) error {
+	switch {
+	case errors.Is(err, badger.ErrDBClosed):
+		return ErrClosed
+	case strings.Contains(err.Error(), "CHECKSUM_MISMATCH"), strings.Contains(err.Error(), "corrupt"):
+		return &CorruptError{Dir: e.dir, Err: err, Hint: corruptHint}
+	}
+	return fmt.Errorf("store: %s: %w", e.dir, err)
+}
+
+// Scan implements [Engine].
+func (e *badgerEngine) Scan(lo, hi []byte, reverse bool) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		if e.db.IsClosed() {
+			yield(Entry{}, ErrClosed)
+			return
+		}
+		txn := e.db.NewTransactionAt(math.MaxUint64, false)
+		defer txn.Discard()
+		o := badger.DefaultIteratorOptions
+		o.PrefetchValues = false // they are inline; prefetching would cost a goroutine
+		o.Reverse = reverse
+		it := txn.NewIterator(o)
+		defer it.Close()
+		switch {
+		case !reverse:
+			it.Seek(lo)
+		case hi == nil:
+			it.Rewind()
+		default:
+			it.Seek(hi)
+		}
+		var value []byte
+		for ; it.Valid(); it.Next() {
+			item := it.Item()
+			key := item.Key()
+			if reverse {
+				if hi != nil && bytes.Compare(key, hi) >= 0 {
+					continue
+				}
+				if bytes.Compare(key, lo) < 0 {
+					return
+				}
+			} else if hi != nil && bytes.Compare(key, hi) >= 0 {
+				return
+			}
+			var err error
+			if value, err = item.ValueCopy(value[:0]); err != nil {
+				yield(Entry{}, e.readError(err))
+				return
+			}
+			if value == nil {
+				value = []byte{}
+			}
+			if !yield(Entry{Key: key, Value: value}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Flush implements [Engine].
+func (e *badgerEngine) Flush(entries iter.Seq[Entry], checkpoint Checkpoint) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("store: %s: badger panicked during a flush: %v", e.dir, r)
+		}
+	}()
+	version := max(uint64(checkpoint.Epoch), e.version+1)
+	next, stop := iter.Pull(entries)
+	defer stop()
+	var first []Entry
+	for e.Empty() && len(first) < bulkEntriesMin {
+		at, ok := next()
+		if !ok {
+			break
+		}
+		if at.Value != nil { // nothing to delete
+			first = append(first, at)
+		}
+	}
+	if e.Empty() && len(first) == bulkEntriesMin {
+		err = e.bulk(first, next, version)
+	} else {
+		err = e.batch(first, next, version)
+	}
+	if err != nil {
+		return fmt.Errorf("store: %s: write: %w", e.dir, err)
+	}
+	value := appendCheckpoint(binary.AppendUvarint(nil, version), checkpoint)
+	txn := e.db.NewTransactionAt(version, true)
+	defer txn.Discard()
+	if err = txn.Set([]byte(checkpointKey), value); err == nil {
+		err = txn.CommitAt(version, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("store: %s: write checkpoint: %w", e.dir, err)
+	}
+	e.db.SetDiscardTs(version)
+	e.version, e.checkpoint, e.found = version, checkpoint.clone(), true
+	e.empty.Store(false)
+	return nil
+}
+
+// batch writes through Badger's log and memtable.
+func (e *badgerEngine) batch(first []Entry, next func() (Entry, bool), version uint64) error {
+	w := e.db.NewWriteBatchAt(version)
+	w.SetMaxPendingTxns(4)
+	defer w.Cancel()
+	// Badger keeps the entries until they are written. One allocation for many.
+	var slab []badger.Entry
+	put := func(at Entry) error {
+		if at.Value == nil {
+			return w.DeleteAt(at.Key, version)
+		}
+		if len(slab) == cap(slab) {
+			slab = make([]badger.Entry, 0, 512)
+		}
+		slab = append(slab, badger.Entry{Key: at.Key, Value: at.Value})
+		return w.SetEntryAt(&slab[len(slab)-1], version)
+	}
+	for _, at := range first {
+		if err := put(at); err != nil {
+			return entryError(at, err)
+		}
+	}
+	for {
+		at, ok := next()
+		if !ok {
+			return w.Flush()
+		}
+		if err := put(at); err != nil {
+			return entryError(at, err)
+		}
+	}
+}
+
+func entryError(at Entry, err error) error {
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		return fmt.Errorf("an entry of %d bytes is too large; a larger state budget allows larger ones: %w",
+			len(at.Key)+len(at.Value), err)
+	}
+	return err
+}
+
+// bulk writes tables of the lowest level, without log, memtable and compaction.
+func (e *badgerEngine) bulk(first []Entry, next func() (Entry, bool), version uint64) error {
+	w := e.db.NewStreamWriter()
+	if err := w.Prepare(); err != nil {
+		w.Cancel()
+		return err
+	}
+	const bufferBytes = 1 << 20
+	buf := z.NewBuffer(2*bufferBytes, "tidemark.bulk")
+	defer func() { _ = buf.Release() }()
+	kv := &pb.KV{Version: version, StreamId: 1}
+	put := func(at Entry) error {
+		kv.Key, kv.Value = at.Key, at.Value
+		badger.KVToBuffer(kv, buf)
+		if buf.LenNoPadding() < bufferBytes {
+			return nil
+		}
+		err := w.Write(buf)
+		buf.Reset()
+		return err
+	}
+	for _, at := range first {
+		if err := put(at); err != nil {
+			w.Cancel()
+			return err
+		}
+	}
+	for {
+		at, ok := next()
+		if !ok {
+			break
+		}
+		if at.Value == nil {
+			continue
+		}
+		if err := put(at); err != nil {
+			w.Cancel()
+			return err
+		}
+	}
+	if err := w.Write(buf); err != nil {
+		w.Cancel()
+		return err
+	}
+	return w.Flush()
+}
+
+// Checkpoint implements [Engine].
+func (e *badgerEngine) Checkpoint() (Checkpoint, bool, error) {
+	return e.checkpoint.clone(), e.found, nil
+}
+
+// Empty implements [Engine].
+func (e *badgerEngine) Empty() bool { return e.empty.Load() }
+
+// countExactMax is the size up to which ApproximateCount counts instead of estimating.
+const countExactMax = 100_000
+
+// ApproximateCount implements [Engine].
+func (e *badgerEngine) ApproximateCount(prefix []byte) (uint64, error) {
+	if e.db.IsClosed() {
+		return 0, ErrClosed
+	}
+	if e.Empty() {
+		return 0, nil
+	}
+	var estimate uint64
+	for _, t := range e.db.Tables() {
+		left, right := bytes.HasPrefix(t.Left, prefix), bytes.HasPrefix(t.Right, prefix)
+		switch {
+		case left && right:
+			estimate += uint64(t.KeyCount)
+		case left || right:
+			estimate += uint64(t.KeyCount) / 2
+		}
+	}
+	if estimate > countExactMax {
+		return estimate, nil
+	}
+	txn := e.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	o.Prefix = prefix
+	it := txn.NewIterator(o)
+	defer it.Close()
+	var n uint64
+	for it.Rewind(); it.Valid(); it.Next() {
+		n++
+	}
+	return n, nil
+}
+
+// dropPrefix deletes every key with the prefix. Not beside anything else.
+func (e *badgerEngine) dropPrefix(prefix []byte) error {
+	if err := e.db.DropPrefix(prefix); err != nil {
+		return fmt.Errorf("store: %s: drop a removed store: %w", e.dir, err)
+	}
+	return nil
+}
+
+// Close implements [Engine]. It seals the directory.
+func (e *badgerEngine) Close() (err error) {
+	if e.db.IsClosed() {
+		return errors.New("store: engine closed twice")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("store: %s: badger panicked at close: %v", e.dir, r)
+		}
+	}()
+	if err := e.db.Close(); err != nil {
+		return fmt.Errorf("store: %s: close: %w", e.dir, err)
+	}
+	return writeSeal(e.dir)
+}
+
+// sealFile is written when a directory is closed and removed when it is opened.
+const sealFile = "TIDEMARK-SEAL"
+
+const sealVersion = 1
+
+// seal lists what a closed directory consists of.
+type seal struct {
+	Version  int              `json:"version"`
+	Manifest uint32           `json:"manifest_crc32c"`
+	Files    map[string]int64 `json:"files"` // sizes
+}
+
+func writeSeal(dir string) error {
+	manifest, err := os.ReadFile(filepath.Join(dir, badger.ManifestFilename))
+	if err != nil {
+		return fmt.Errorf("store: seal: %w", err)
+	}
+	s := seal{Version: sealVersion, Manifest: crc32.Checksum(manifest, crc32.MakeTable(crc32.Castagnoli))}
+	if s.Files, err = vitalFiles(dir); err != nil {
+		return err
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("store: seal: %w", err)
+	}
+	return writeFileAtomic(filepath.Join(dir, sealFile), data)
+}
+
+// verifyBadger returns a [*CorruptError] for what Badger would not survive or not notice, and the memtable size that
+// the replay of the logs needs: with a smaller one, as after a change of the budget, Badger ends the process.
+func verifyBadger(dir string, logger *slog.Logger) (logBytes int64, err error) {
+	damaged := func(file string, err error) error {
+		return &CorruptError{Dir: dir, File: file, Err: err, Hint: corruptHint}
+	}
+	sizes, err := vitalFiles(dir)
+	if err != nil || len(sizes) == 0 {
+		return 0, err
+	}
+	if _, ok := sizes[badger.ManifestFilename]; !ok {
+		for name := range sizes {
+			if strings.HasSuffix(name, ".sst") {
+				return 0, damaged(badger.ManifestFilename, os.ErrNotExist)
+			}
+		}
+	}
+	sealed, err := checkSeal(dir, sizes)
+	if err != nil {
+		return 0, err
+	}
+	tables, err := readManifest(dir)
+	if err != nil {
+		return 0, damaged(badger.ManifestFilename, err)
+	}
+	if !sealed && len(tables) > 0 {
+		logger.Info("verifying state that was not closed", "dir", dir, "tables", len(tables))
+	}
+	for _, id := range slices.Sorted(maps.Keys(tables)) {
+		name := sst.IDToFilename(id)
+		if err := verifyTable(filepath.Join(dir, name), tables[id].Compression, !sealed); err != nil {
+			return 0, damaged(name, err)
+		}
+	}
+	return verifyLogs(dir, sizes, damaged)
+}
+
+// vitalFiles returns the sizes of the files in dir that hold state.
+func vitalFiles(dir string) (map[string]int64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	sizes := make(map[string]int64)
+	for _, entry := range entries {
+		name := entry.Name()
+		if name != badger.ManifestFilename && name != badger.KeyRegistryFileName && !strings.HasSuffix(name, ".sst") &&
+			!strings.HasSuffix(name, ".vlog") && !strings.HasSuffix(name, ".mem") {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		sizes[name] = info.Size()
+	}
+	return sizes, nil
+}
+
+// checkSeal compares the directory with its seal, if there is one.
+func checkSeal(dir string, sizes map[string]int64) (sealed bool, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, sealFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("store: %w", err)
+	}
+	damaged := func(file string, err error) (bool, error) {
+		return false, &CorruptError{Dir: dir, File: file, Err: err, Hint: corruptHint}
+	}
+	var s seal
+	if json.Unmarshal(data, &s) != nil || s.Version != sealVersion {
+		return false, nil // read everything instead
+	}
+	for name, want := range s.Files {
+		got, ok := sizes[name]
+		if !ok {
+			return damaged(name, os.ErrNotExist)
+		}
+		if got != want {
+			return damaged(name, fmt.Errorf("has %d bytes, %d when it was closed", got, want))
+		}
+	}
+	manifest, err := os.ReadFile(filepath.Join(dir, badger.ManifestFilename))
+	if err != nil {
+		return damaged(badger.ManifestFilename, err)
+	}
+	if crc32.Checksum(manifest, crc32.MakeTable(crc32.Castagnoli)) != s.Manifest {
+		return damaged(badger.ManifestFilename, errors.New("checksum differs from when it was closed"))
+	}
+	return true, nil
+}
+
+func readManifest(dir string) (_ map[uint64]badger.TableManifest, err error) {
+	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("badger panicked: %v", r)
+		}
+	}()
+	m, end, err := badger.ReplayManifestFile(f, 0, badger.Options{})
+	if err != nil {
+		return nil, err
+	}
+	// Badger cuts an incomplete last change off. A process that dies does not leave one, since each is a single write,
+	// and a machine that dies takes the trust in the directory with it.
+	if info, err := f.Stat(); err != nil || info.Size() != end {
+		return nil, errors.Join(err, errors.New("last change is incomplete"))
+	}
+	return m.Tables, nil
+}
+
+// verifyTable checks the footer and the index of a table, and with full all of its blocks.
+func verifyTable(path string, compression options.CompressionType, full bool) (err error) {
+	if err := verifyFooter(path); err != nil {
+		return err
+	}
+	mode := options.NoVerification
+	if full {
+		mode = options.OnTableRead
+	}
+	f, err := z.OpenMmapFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("badger panicked: %v", r)
+		}
+		err = errors.Join(err, z.Munmap(f.Data), f.Fd.Close())
+	}()
+	// Not Close or DecrRef on the result: the one truncates, the other deletes the file.
+	_, err = sst.OpenTable(f, sst.Options{
+		ReadOnly: true, ChkMode: mode, Compression: compression, BlockSize: 4 << 10,
+	})
+	return err
+}
+
+// verifyFooter checks the lengths at the end of a table, for which Badger ends the process:
+//
+//	… index │ length of index │ checksum │ length of checksum
+func verifyFooter(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	at := info.Size()
+	number := func() (int64, error) {
+		var b [4]byte
+		if at < 4 {
+			return 0, io.ErrUnexpectedEOF
+		}
+		at -= 4
+		_, err := f.ReadAt(b[:], at)
+		return int64(binary.BigEndian.Uint32(b[:])), err
+	}
+	for _, what := range [2]string{"checksum", "index"} {
+		n, err := number()
+		if err != nil {
+			return fmt.Errorf("%s length: %w", what, err)
+		}
+		if n == 0 || n > at {
+			return fmt.Errorf("%s of %d bytes in front of offset %d: truncated or overwritten", what, n, at)
+		}
+		at -= n
+	}
+	return nil
+}
+
+// verifyLogs checks Badger's logs of memtables that are not in a table yet. Badger ends the replay of a log at the
+// first entry that does not match its checksum. For the newest log that is right whatever the cause: what remains is
+// a prefix of the flushes. An older one with a hole would lose entries that a later checkpoint claims.
+func verifyLogs(dir string, sizes map[string]int64, damaged func(string, error) error) (logBytes int64, err error) {
+	var logs []string
+	for name := range sizes {
+		if strings.HasSuffix(name, ".mem") {
+			logs = append(logs, name)
+		}
+	}
+	slices.Sort(logs) // Badger pads the numbers with zeros
+	for i, name := range logs {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return 0, fmt.Errorf("store: %w", err)
+		}
+		n, err := verifyLog(data)
+		if err != nil && i < len(logs)-1 {
+			return 0, damaged(name, err)
+		}
+		logBytes = max(logBytes, n)
+	}
+	return logBytes, nil
+}
+
+// verifyLog reads the entries of a log: header, key, value, CRC-32C; zeros follow the last. It returns what the
+// entries take in a memtable.
+func verifyLog(data []byte) (memtableBytes int64, err error) {
+	const fileHeaderBytes, nodeBytesMax = 20, 128
+	castagnoli := crc32.MakeTable(crc32.Castagnoli)
+	at := fileHeaderBytes
+	for at < len(data) {
+		d := decoder{data: data[min(at+2, len(data)):]} // behind meta and user meta
+		before := len(d.data)
+		keyLen, valueLen := d.uvarint(), d.uvarint()
+		d.uvarint() // expiry
+		header := 2 + before - len(d.data)
+		if keyLen == 0 && valueLen == 0 {
+			break
+		}
+		rest := uint64(max(len(data)-at-header, 0))
+		if d.failed || keyLen > rest || valueLen > rest || keyLen+valueLen+4 > rest {
+			return memtableBytes, fmt.Errorf("entry at offset %d is malformed", at)
+		}
+		end := at + header + int(keyLen+valueLen)
+		if crc32.Checksum(data[at:end], castagnoli) != binary.BigEndian.Uint32(data[end:]) {
+			return memtableBytes, fmt.Errorf("entry at offset %d does not match its checksum", at)
+		}
+		memtableBytes += int64(keyLen+valueLen) + nodeBytesMax
+		at = end + 4
+	}
+	for ; at < len(data); at++ {
+		if data[at] != 0 {
+			return memtableBytes, fmt.Errorf("garbage at offset %d", at)
+		}
+	}
+	return memtableBytes, nil
+}
+
+// badgerLogger passes Badger's messages on. What Badger calls information is detail to us.
+type badgerLogger struct{ logger *slog.Logger }
+
+func (l badgerLogger) log(level slog.Level, format string, args []any) {
+	if ctx := context.Background(); l.logger.Enabled(ctx, level) {
+		l.logger.Log(ctx, level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}
+
+func (l badgerLogger) Errorf(format string, args ...any)   { l.log(slog.LevelWarn, format, args) }
+func (l badgerLogger) Warningf(format string, args ...any) { l.log(slog.LevelWarn, format, args) }
+func (l badgerLogger) Infof(format string, args ...any)    { l.log(slog.LevelDebug, format, args) }
+func (l badgerLogger) Debugf(string, ...any)               {} // several per write

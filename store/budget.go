@@ -1,0 +1,56 @@
+package store
+
+import "sync/atomic"
+
+// Limits of memory budgets.
+const (
+	// budgetBytesDefault is the budget of an instance that sets none.
+	budgetBytesDefault = 512 << 20
+	// shareBytesMin is what a task gets however many there are: less would turn every commit into a flush.
+	shareBytesMin = 8 << 20
+
+	memtableBytesMin   = 8 << 20 // bounds the size of one entry: Badger refuses batches above 15 % of it
+	memtableBytesMax   = 32 << 20
+	blockCacheBytesMin = 1 << 20
+)
+
+// Budget is the memory for state of one instance, divided evenly among its open sets. Safe for concurrent use.
+//
+// Of a task's share S = total / open sets (but at least 8 MiB):
+//
+//	S/6  is the limit of the active tables; as much again the frozen ones hold, and while a flush runs the active
+//	     ones may reach twice the limit before the commit waits: at most 2/3 S, normally 1/3 S
+//	S/8  is Badger's block cache (at least 1 MiB)
+//	S/16 is each of Badger's memtables, normally one, up to three (between 8 and 32 MiB)
+//
+// Badger's part is fixed when a set opens, the limit of the tables follows the number of open sets at each commit.
+// Uncommitted writes count towards the tables; see [Set.UncommittedBytes] for bounding them.
+type Budget struct {
+	total int64
+	sets  atomic.Int64
+}
+
+// NewBudget returns a budget of that many bytes; 0 or less means 512 MiB.
+func NewBudget(totalBytes int64) *Budget {
+	if totalBytes <= 0 {
+		totalBytes = budgetBytesDefault
+	}
+	return &Budget{total: totalBytes}
+}
+
+// Total returns the bytes of the whole budget.
+func (b *Budget) Total() int64 { return b.total }
+
+func (b *Budget) join()  { b.sets.Add(1) }
+func (b *Budget) leave() { b.sets.Add(-1) }
+
+func (b *Budget) share() int64 { return max(b.total/max(b.sets.Load(), 1), shareBytesMin) }
+
+// tableBytesMax is the size of a set's active tables at which they are frozen.
+func (b *Budget) tableBytesMax() int { return int(b.share() / 6) }
+
+func (b *Budget) memtableBytes() int64 {
+	return min(max(b.share()/16, memtableBytesMin), memtableBytesMax)
+}
+
+func (b *Budget) blockCacheBytes() int64 { return max(b.share()/8, blockCacheBytesMin) }

@@ -1,0 +1,9 @@
+package store
+
+import "testing"
+
+// OpenBadgerForTest lets the conformance suite, which is in another package, open a Badger engine.
+func OpenBadgerForTest(t *testing.T, dir string) Engine { t.Helper(); return openTestBadger(t, dir) }
+
+// DirOf returns the directory of a Badger engine.
+func DirOf(e Engine) string { return e.(*badgerEngine).dir }

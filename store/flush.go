@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+)
+
+// flushJob writes the frozen tables of all stores of a task. The goroutine owns it until done is closed.
+type flushJob struct {
+	done chan struct{}
+	err  error // valid when done is closed
+}
+
+// frozenStore is a store with the table that a job writes.
+type frozenStore struct {
+	setStore
+
+	table any
+}
+
+// maybeFlush starts a flush if memory or age ask for it. Called at committed points.
+func (s *Set) maybeFlush() error {
+	if err := s.poll(); err != nil {
+		return err
+	}
+	bytes, limit := 0, s.config.Budget.tableBytesMax()
+	for _, st := range s.stores {
+		bytes += st.activeBytes()
+	}
+	old := s.config.Clock != nil && s.config.Clock()-s.dirtySince >= s.config.FlushInterval.Milliseconds()
+	if bytes <= limit && !old {
+		return nil
+	}
+	if s.running != nil {
+		if bytes <= 2*limit {
+			return nil // later
+		}
+		// The disk is slower than the input. Waiting here is what bounds memory.
+		if err := s.wait(); err != nil {
+			return err
+		}
+	}
+	return s.start()
+}
+
+// start freezes the tables and begins to write them. Only at a committed point, with no flush running.
+func (s *Set) start() error {
+	s.flushed = true
+	var disk, memory []frozenStore
+	changes := 0
+	for _, st := range s.stores {
+		changes += st.committedCount()
+		st.freeze()
+		f := frozenStore{setStore: st, table: st.frozenTable()}
+		if st.spec.InMemory {
+			memory = append(memory, f)
+		} else {
+			disk = append(disk, f)
+		}
+	}
+	if changes == 0 && s.disk == nil {
+		return nil // nothing but cached reads
+	}
+	job := &flushJob{done: make(chan struct{})}
+	s.running = job
+	checkpoint, names := s.committed.clone(), maps.Clone(s.names)
+	for _, st := range s.stores {
+		if st.spec.InMemory { // nothing of it will be on disk
+			delete(checkpoint.Changelog, st.spec.Name)
+			delete(names, st.spec.Name)
+		}
+	}
+	encoded := encodeNames(names)
+	go func() {
+		defer close(job.done)
+		job.err = s.runFlush(disk, memory, encoded, checkpoint)
+	}()
+	return nil
+}
+
+// runFlush is the flush goroutine. It touches nothing of the set but the engines.
+func (s *Set) runFlush(disk, memory []frozenStore, names []byte, checkpoint Checkpoint) error {
+	if s.memory != nil {
+		if err := s.memory.Flush(entriesOf(memory, nil), checkpoint); err != nil {
+			return &FlushError{Task: s.config.TaskID, Err: err}
+		}
+	}
+	if s.disk != nil {
+		if err := s.disk.Flush(entriesOf(disk, names), checkpoint); err != nil {
+			return &FlushError{Task: s.config.TaskID, Dir: s.config.Dir, Err: err}
+		}
+	}
+	return nil
+}
+
+// entriesOf yields the committed entries of the stores in key order, behind the table of names.
+func entriesOf(stores []frozenStore, names []byte) iter.Seq[Entry] {
+	slices.SortFunc(stores, func(a, b frozenStore) int { return int(a.prefix) - int(b.prefix) })
+	return func(yield func(Entry) bool) {
+		if names != nil && !yield(Entry{Key: []byte(namesKey), Value: names}) {
+			return
+		}
+		for _, st := range stores {
+			if !st.eachFrozen(st.table, yield) {
+				return
+			}
+		}
+	}
+}
+
+// poll takes the result of a flush that has ended.
+func (s *Set) poll() error {
+	if s.running != nil {
+		select {
+		case <-s.running.done:
+			s.err, s.running = s.running.err, nil
+		default:
+		}
+	}
+	return s.err
+}
+
+// wait takes the result of the running flush when it has ended.
+func (s *Set) wait() error {
+	if s.running != nil {
+		<-s.running.done
+	}
+	return s.poll()
+}
+
+// Flush writes what is committed and returns when it is on disk, or when ctx ends; the flush goes on then.
+func (s *Set) Flush(ctx context.Context) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	for s.running != nil || s.hasCommitted && !s.flushed {
+		if s.running == nil {
+			if err := s.start(); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-s.running.done:
+			if err := s.poll(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("store: flush of task %s: %w", s.config.TaskID, ctx.Err())
+		}
+	}
+	return nil
+}
