@@ -1,8 +1,9 @@
-// Command floor is the physical limit that the library is measured against: count by key, exactly once, as bare as sarama's
-// protocol types allow. No groups, no disk, no recovery, no errors but fatal ones; one broker. Do not use it for anything else.
+// Command floor is the physical limit that the library is measured against: count by key, exactly once, as bare as
+// sarama's protocol types allow. No groups, no disk, no recovery, no errors but fatal ones; one broker. Do not use it
+// for anything else.
 //
 //	fetch goroutine ──responses──► count goroutine ──epoch──► commit goroutine
-//	 (decodes)                      (Go map per partition)     (AddPartitions/OffsetsToTxn, Produce, TxnOffsetCommit, EndTxn)
+//	 (decodes)                      (Go map per partition)     (AddPartitionsToTxn, Produce, TxnOffsetCommit, EndTxn)
 //
 // One such line of three goroutines per --threads, each with its own partitions, transactional id and connections. The
 // count goroutine starts the next epoch while the last one is being committed.

@@ -100,7 +100,8 @@ func Load1() float64 {
 	return v
 }
 
-// DirMB returns the size of the files below a folder in MB, 0 if there is none. Files that vanish meanwhile are skipped.
+// DirMB returns the size of the files below a folder in MB, 0 if there is none. Files that vanish meanwhile are
+// skipped.
 func DirMB(dir string) float64 {
 	var sum int64
 	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {

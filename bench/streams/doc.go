@@ -1,15 +1,15 @@
 //go:build tidemark_root
 
-// Command streams runs Tidemark on one benchmark workload, with the options and the result line of the Kafka Streams peer
-// (bench/peer, KStreamsBench), so that the same tools load, verify, time and kill both.
+// Command streams runs Tidemark on one benchmark workload, with the options and the result line of the Kafka Streams
+// peer (bench/peer, KStreamsBench), so that the same tools load, verify, time and kill both.
 //
 //	streams --bootstrap A --in T --out T [--workload count|restore|repartition] [--mode eos|alo] [--threads N] [--cache on|off]
 //	        [--commit-ms N] [--app-id ID] [--state-dir D] [--instance-id ID] [--session-ms N] [--broker-pid PID] [--dist D] [--keys N]
 //	        [--serve true] [--debug-addr HOST:PORT] [--cpu-profile FILE] [--trace FILE]
 //
-// Batch (default): runs until every input and repartition partition is committed to its end, prints one JSON line, closes.
-// With --serve true it prints "STATE RUNNING" when it processes, "RESTORED n" after a store was restored from its
-// changelog, and runs until SIGTERM or SIGINT. --debug-addr serves /stats and pprof.
+// Batch (default): runs until every input and repartition partition is committed to its end, prints one JSON line,
+// closes. With --serve true it prints "STATE RUNNING" when it processes, "RESTORED n" after a store was restored from
+// its changelog, and runs until SIGTERM or SIGINT. --debug-addr serves /stats and pprof.
 //
 // The state lies in <state-dir>/<app-id>. Each process of an application needs a state directory of its own.
 package main

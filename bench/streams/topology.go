@@ -49,7 +49,8 @@ func group(value []byte, groups uint64) string {
 	return fmt.Sprintf("g%06d", n%groups)
 }
 
-// remember is the aggregator of the restore workload. State must not be changed in place, so each update is a new slice.
+// remember is the aggregator of the restore workload. State must not be changed in place, so each update is a new
+// slice.
 func remember(_ string, value, state []byte) []byte {
 	next := make([]byte, stateBytes)
 	copy(next[8:], value)

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -56,7 +57,7 @@ func TestReadCommittedSkipsAbortedAndOpenTransactions(t *testing.T) {
 	}
 	for i := range 4 {
 		require.NoError(t, p.BeginTxn())
-		send(fmt.Sprintf("%d", i))
+		send(strconv.Itoa(i))
 		if i%2 == 1 {
 			require.NoError(t, p.AbortTxn())
 			continue

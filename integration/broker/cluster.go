@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -42,7 +43,7 @@ type shared struct {
 	skip    string
 }
 
-var common shared //nolint:gochecknoglobals // one broker for the test binary; starting one per test would take seconds each
+var common shared //nolint:gochecknoglobals // one broker for the test binary; one per test would take seconds each
 
 // Start returns the cluster that all tests of this binary share.
 func Start(t testing.TB) *Cluster {
@@ -158,7 +159,7 @@ func (c *Cluster) script(command string, args ...string) (string, error) {
 	defer cancel()
 	_, here, _, ok := runtime.Caller(0)
 	if !ok {
-		return "", fmt.Errorf("cannot find kafka.sh: this binary has no source paths")
+		return "", errors.New("cannot find kafka.sh: this binary has no source paths")
 	}
 	path := filepath.Join(filepath.Dir(here), "..", "..", "bench", "kafka", "kafka.sh")
 	cmd := exec.CommandContext(ctx, "bash", append([]string{path, command, "--dir", c.dir}, args...)...)
@@ -184,8 +185,8 @@ func (c *Cluster) Fake() *kfake.Cluster {
 	return c.fake
 }
 
-// Kill9 ends the broker at once and cuts all connections. The embedded one keeps everything it acknowledged; a real one keeps what
-// it had written, as after kill -9. Only for private clusters.
+// Kill9 ends the broker at once and cuts all connections. The embedded one keeps everything it acknowledged; a real
+// one keeps what it had written, as after kill -9. Only for private clusters.
 func (c *Cluster) Kill9(t testing.TB) {
 	t.Helper()
 	if c == common.cluster {

@@ -12,8 +12,9 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// ReadCommitted returns every record of a topic that a read_committed consumer sees, up to its last stable offsets at the time of the
-// call, in order of partition and offset. It decides itself what is aborted, from the broker's list and the markers.
+// ReadCommitted returns every record of a topic that a read_committed consumer sees, up to its last stable offsets at
+// the time of the call, in order of partition and offset. It decides itself what is aborted, from the broker's list
+// and the markers.
 func (c *Cluster) ReadCommitted(t testing.TB, topic string) []Record {
 	t.Helper()
 	return c.read(t, topic, sarama.ReadCommitted)
@@ -69,7 +70,9 @@ func (r *reader) read(client sarama.Client) error {
 }
 
 func (r *reader) fetch(leader *sarama.Broker) error {
-	req := &sarama.FetchRequest{Version: 11, MaxWaitTime: 100, MaxBytes: fetchBytesMax, Isolation: r.isolation, SessionEpoch: -1}
+	req := &sarama.FetchRequest{
+		Version: 11, MaxWaitTime: 100, MaxBytes: fetchBytesMax, Isolation: r.isolation, SessionEpoch: -1,
+	}
 	req.AddBlock(r.topic, r.partition, r.next, fetchBytesMax, -1)
 	resp, err := leader.Fetch(req)
 	if err != nil {

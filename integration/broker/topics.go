@@ -41,9 +41,9 @@ func Name(t testing.TB, word string) string {
 		}
 		return '-'
 	}, t.Name())
-	const max = 80 // Kafka allows 249, and the library appends store names
-	if len(clean) > max {
-		clean = clean[len(clean)-max:]
+	const longest = 80 // Kafka allows 249, and the library appends store names
+	if len(clean) > longest {
+		clean = clean[len(clean)-longest:]
 	}
 	return fmt.Sprintf("%s-%s-%06x", clean, word, rand.IntN(1<<24))
 }
@@ -55,7 +55,9 @@ func config() *sarama.Config {
 	conf.Metadata.AllowAutoTopicCreation = false
 	conf.Producer.Return.Successes = true
 	conf.Producer.RequiredAcks = sarama.WaitForAll
-	conf.Producer.Partitioner = func(topic string) sarama.Partitioner { return &partitioner{sarama.NewMurmur2Partitioner(topic)} }
+	conf.Producer.Partitioner = func(topic string) sarama.Partitioner {
+		return &partitioner{byKey: sarama.NewMurmur2Partitioner(topic)}
+	}
 	return conf
 }
 
@@ -100,7 +102,8 @@ func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int32, topi
 	for k, v := range topicConfig {
 		entries[k] = &v
 	}
-	err := admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries}, false)
+	detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries}
+	err := admin.CreateTopic(topic, detail, false)
 	if err != nil {
 		t.Fatalf("broker: create topic %s: %v", topic, err)
 	}
