@@ -24,6 +24,9 @@ var (
 // 3.7 has all we use (KIP-447, RequireStable, produce v10).
 var kafkaVersion = sarama.V3_7_0_0
 
+// controllerTopic is asked about when only the brokers matter: sarama's request without topics means all topics.
+const controllerTopic = "__consumer_offsets"
+
 // Client knows the cluster: brokers, partition leaders, coordinators. It has no goroutines: knowledge is fetched when it
 // is missing and dropped when an answer shows that it is stale. It plays sarama.Client's part, whose calls sleep inside
 // and take no context.
@@ -43,6 +46,7 @@ type Client struct {
 		addresses    map[int32]string // of brokers by id
 		leaders      map[record.TopicPartition]int32
 		coordinators map[coordinatorKey]int32
+		controller   int32
 		next         int // rotates over brokers that are asked
 	}
 }
@@ -86,6 +90,7 @@ func NewClient(brokers []string, conf *sarama.Config) (*Client, error) {
 	c.mu.addresses = make(map[int32]string)
 	c.mu.leaders = make(map[record.TopicPartition]int32)
 	c.mu.coordinators = make(map[coordinatorKey]int32)
+	c.mu.controller = -1
 	c.ask = c.newConns("metadata", 0)
 	return c, nil
 }
@@ -200,6 +205,7 @@ func (c *Client) metadata(ctx context.Context, topics ...string) (*sarama.Metada
 	for _, b := range res.Brokers {
 		c.mu.addresses[b.ID()] = b.Addr()
 	}
+	c.mu.controller = res.ControllerID
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
 			tp := record.TopicPartition{Topic: t.Name, Partition: p.ID}
@@ -252,6 +258,31 @@ func (c *Client) forgetLeader(tps ...record.TopicPartition) {
 	for _, tp := range tps {
 		delete(c.mu.leaders, tp)
 	}
+}
+
+// controller returns the broker that creates topics. KRaft names any broker, which forwards.
+func (c *Client) controller(ctx context.Context) (int32, error) {
+	c.mu.Lock()
+	id := c.mu.controller
+	c.mu.Unlock()
+	if id >= 0 {
+		return id, nil
+	}
+	if _, err := c.metadata(ctx, controllerTopic); err != nil {
+		return -1, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.controller < 0 {
+		return -1, sarama.ErrNotController
+	}
+	return c.mu.controller, nil
+}
+
+func (c *Client) forgetController() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.controller = -1
 }
 
 // coordinator returns the broker that coordinates a group or a transactional id. What is not known is asked for, once:

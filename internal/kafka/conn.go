@@ -161,6 +161,24 @@ func (s *conns) Close() error {
 	return nil
 }
 
+// dropIdle closes connections that were not used for a while, so that the next request does not meet one that the broker
+// is closing. Not while requests are under way.
+func (s *conns) dropIdle(after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sl := range s.mu.slots {
+		select {
+		case sl.turn <- struct{}{}:
+			if sl.conn != nil && sl.conn.idle() > after {
+				sl.conn.close()
+				sl.conn = nil
+			}
+			<-sl.turn
+		default:
+		}
+	}
+}
+
 // conn is one connection to one broker.
 type conn struct {
 	brokerID int32
@@ -195,12 +213,17 @@ func call[Q, R any](ctx context.Context, c *conn, method func(*sarama.Broker, Q)
 		c.lastUse.Store(time.Now().UnixNano())
 		return res, nil
 	}
-	var encoding sarama.PacketEncodingError
-	if errors.As(err, &encoding) || errors.Is(err, sarama.ErrUnsupportedVersion) {
+	if encodingError(err) {
 		return zero, fmt.Errorf("kafka: %s (%s): %w", c.addr, c.purpose, err)
 	}
 	c.close()
 	return zero, c.failed(ctx, err)
+}
+
+// encodingError tells whether a request could not be sent because it cannot be expressed: the connection is intact.
+func encodingError(err error) bool {
+	var encoding sarama.PacketEncodingError
+	return errors.As(err, &encoding) || errors.Is(err, sarama.ErrUnsupportedVersion)
 }
 
 // idle tells how long the connection was not used.
