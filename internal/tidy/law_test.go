@@ -19,6 +19,7 @@ var law = []struct {
 	{"serde", []string{"record"}},
 	// State.
 	{"store", []string{"record", "serde"}},
+	{"store/storetest", []string{"record", "serde", "store"}},
 	// Guarantees.
 	{"eos", []string{"record"}},
 	{"changelog", []string{"record", "store"}},
