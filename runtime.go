@@ -62,7 +62,7 @@ func (in *incarnation) connect(ctx context.Context) error {
 	if in.client, err = kafka.NewClient(cfg.Brokers, conf); err != nil {
 		return err
 	}
-	in.admin = kafka.NewAdmin(in.client, kafka.AdminConfig{TransactionTimeout: cfg.TransactionTimeout, Logger: cfg.Logger})
+	in.admin = kafka.NewAdmin(in.client, kafka.AdminConfig{TransactionTimeout: cfg.TransactionTimeout})
 	bounded, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
 	in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
@@ -84,11 +84,15 @@ func (in *incarnation) assemble(ctx context.Context) error {
 	case !cfg.DynamicMembership:
 		instance = cfg.ApplicationID + "-" + in.dir.ProcessID()
 	}
-	in.group = kafka.NewGroup(in.client, kafka.GroupConfig{
+	var err error
+	in.group, err = kafka.NewGroup(in.client, kafka.GroupConfig{
 		GroupID: cfg.ApplicationID, InstanceID: instance, SessionTimeout: cfg.SessionTimeout,
 		RebalanceTimeout: cfg.RebalanceTimeout, HeartbeatInterval: cfg.HeartbeatInterval,
-		LeaveOnClose: cfg.LeaveGroupOnClose, ClientID: cfg.ClientID, Logger: cfg.Logger,
+		LeaveOnClose: cfg.LeaveGroupOnClose, Logger: cfg.Logger,
 	})
+	if err != nil {
+		return err
+	}
 	g, initCtx := errgroup.WithContext(ctx)
 	for i := range cfg.Workers {
 		w, producer, err := in.newWorker(i)

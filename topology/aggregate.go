@@ -46,18 +46,23 @@ func (n *aggregateNode[K, V, A]) Receive(r record.Record[K, V]) error {
 		n.ctx.Dropped(n.name, "null key or value in an aggregation")
 		return nil
 	}
-	old, oldTimestamp, found, err := n.kv.GetWithTimestamp(r.Key)
-	if err != nil {
-		return err
-	}
+	var (
+		c         Change[A]
+		timestamp int64
+	)
 	n.enter()
-	from, timestamp := old, r.Timestamp
-	if !found {
-		from = n.initial()
-	} else {
-		timestamp = max(timestamp, oldTimestamp)
-	}
-	next := n.add(r.Key, r.Value, from)
-	c := Change[A]{New: next, HasNew: !n.null.IsNull(next, false), Old: old, HasOld: found}
-	return n.update(r.Key, c, timestamp, r.Headers)
+	// One look-up for reading and writing. The closure does not escape.
+	err := n.kv.Update(r.Key, r.Headers, func(old A, oldTimestamp int64, found bool) (A, int64, bool) {
+		from := old
+		timestamp = r.Timestamp
+		if !found {
+			from = n.initial()
+		} else {
+			timestamp = max(timestamp, oldTimestamp)
+		}
+		next := n.add(r.Key, r.Value, from)
+		c = Change[A]{New: next, HasNew: !n.null.IsNull(next, false), Old: old, HasOld: found}
+		return c.New, timestamp, c.HasNew
+	})
+	return n.updated(err, r.Key, c, timestamp, r.Headers)
 }

@@ -27,15 +27,19 @@ func (n *reduceNode[K, V]) Receive(r record.Record[K, V]) error {
 		n.ctx.Dropped(n.name, "null key or value in an aggregation")
 		return nil
 	}
-	old, oldTimestamp, found, err := n.kv.GetWithTimestamp(r.Key)
-	if err != nil {
-		return err
-	}
-	next, timestamp := r.Value, r.Timestamp
-	if found {
-		n.enter()
-		next, timestamp = n.f(old, r.Value), max(timestamp, oldTimestamp)
-	}
-	c := Change[V]{New: next, HasNew: !n.null.IsNull(next, false), Old: old, HasOld: found}
-	return n.update(r.Key, c, timestamp, r.Headers)
+	var (
+		c         Change[V]
+		timestamp int64
+	)
+	n.enter()
+	err := n.kv.Update(r.Key, r.Headers, func(old V, oldTimestamp int64, found bool) (V, int64, bool) {
+		next := r.Value
+		timestamp = r.Timestamp
+		if found {
+			next, timestamp = n.f(old, r.Value), max(timestamp, oldTimestamp)
+		}
+		c = Change[V]{New: next, HasNew: !n.null.IsNull(next, false), Old: old, HasOld: found}
+		return c.New, timestamp, c.HasNew
+	})
+	return n.updated(err, r.Key, c, timestamp, r.Headers)
 }

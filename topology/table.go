@@ -155,6 +155,14 @@ func (t *rows[K, V]) update(key K, c Change[V], timestamp int64, headers []recor
 	return t.forward(key, c, timestamp, headers)
 }
 
+// updated forwards a change that was stored by KeyValue.Update, unless that failed or the store will do so itself.
+func (t *rows[K, V]) updated(err error, key K, c Change[V], timestamp int64, headers []record.Header) error {
+	if err != nil || t.cached {
+		return err
+	}
+	return t.forward(key, c, timestamp, headers)
+}
+
 // forward tells the children of a change.
 func (t *rows[K, V]) forward(key K, c Change[V], timestamp int64, headers []record.Header) error {
 	if !t.sendOld && c.HasOld {

@@ -29,7 +29,7 @@ func benchBatches(topic string, partitions, n int) []*record.Batch {
 	return batches
 }
 
-func cpuTime() time.Duration {
+func producerCPU() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
@@ -58,13 +58,13 @@ func benchmarkSend(b *testing.B, env producerEnv, partitions, perEpoch int, code
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	cpu := cpuTime()
+	cpu := producerCPU()
 	for b.Loop() {
 		epoch()
 	}
 	records := float64(b.N) * float64(perEpoch)
 	b.ReportMetric(records/b.Elapsed().Seconds()/1e6, "Mrec/s")
-	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/records, "cpu-ns/rec")
+	b.ReportMetric(float64((producerCPU()-cpu).Nanoseconds())/records, "cpu-ns/rec")
 }
 
 // BenchmarkSend measures whole transactions. kfake runs in this process, so only the real broker's CPU figure is ours.

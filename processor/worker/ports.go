@@ -119,3 +119,18 @@ type Admin interface {
 
 // ErrUnstableOffsets: an open transaction holds back the group's offsets.
 var ErrUnstableOffsets = errors.New("committed offsets are held back by an open transaction")
+
+// StateDir is the port to the application's state directory; store.StateDir implements it.
+type StateDir interface {
+	// TaskDir returns the directory of a task's stores.
+	TaskDir(id record.TaskID) string
+	// Trusted reports whether what lies there may be used, and if not, why.
+	Trusted(id record.TaskID) (ok bool, reason string)
+	// MarkOpen and MarkClean tell whether a task is in use or was closed cleanly.
+	MarkOpen(id record.TaskID) error
+	MarkClean(id record.TaskID) error
+	// Remove deletes a task's directory.
+	Remove(id record.TaskID) error
+	// Tasks lists the tasks with a directory.
+	Tasks() ([]record.TaskID, error)
+}

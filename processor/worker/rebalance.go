@@ -12,7 +12,6 @@ import (
 	"github.com/tidemarkio/tidemark/processor/assign"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
-	"github.com/tidemarkio/tidemark/store"
 )
 
 // ManagerConfig is what a Manager is made from.
@@ -27,7 +26,7 @@ type ManagerConfig struct {
 	Inputs   func(id record.TaskID) []record.TopicPartition
 	Workers  []*Worker
 	Restorer *Restorer
-	StateDir *store.StateDir
+	StateDir StateDir
 	// OnError takes what a task failed with while it was being restored: the application stops with it.
 	OnError func(error)
 	// OnChange is called after the set of tasks or their states changed.

@@ -22,7 +22,7 @@ type RestorerConfig struct {
 	GroupID  string
 	Admin    Admin
 	Reader   changelog.Reader
-	StateDir *store.StateDir
+	StateDir StateDir
 	// Task returns the configuration of a task; directory and trust are filled in here.
 	Task func(id record.TaskID) task.Config
 	// ResetOffset resolves where an input starts that has no committed offset.

@@ -38,8 +38,18 @@ func RunKeyValue(t *testing.T, open OpenSet, spec store.Spec, survives bool, see
 		weight int
 		run    func()
 	}{
-		{40, m.put}, {10, m.remove}, {30, m.get}, {10, m.update}, {5, m.putIfAbsent}, {6, m.scan},
-		{2, m.scanAndWrite}, {6, m.seal}, {6, m.commit}, {2, m.rollback}, {1, m.flush}, {1, m.reopen},
+		{40, m.put},
+		{10, m.remove},
+		{30, m.get},
+		{10, m.update},
+		{5, m.putIfAbsent},
+		{6, m.scan},
+		{2, m.scanAndWrite},
+		{6, m.seal},
+		{6, m.commit},
+		{2, m.rollback},
+		{1, m.flush},
+		{1, m.reopen},
 	}
 	total := 0
 	for _, s := range steps {
