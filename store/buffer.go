@@ -81,7 +81,7 @@ func newBuffer[V any](name string, env Env, value serde.Serde[V]) *buffer[V] {
 			reflect.UnsafePointer,
 		}, kind),
 		aliases:    kind == reflect.Slice && reflect.TypeFor[V]().Elem().Kind() == reflect.Uint8,
-		active:     newTable[V](),
+		active:     newTable[V](len(env.Prefix), 0),
 		valueBytes: 16,
 		scratch:    make([]byte, 0, 64),
 	}
@@ -352,11 +352,17 @@ func (b *buffer[V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
 	b.sealedBatch, b.sealedBase = changelog, changelog.Len()
 	b.sealedBytes, b.dirtyBytes = b.dirtyBytes, 0
 	total := 0
+	short := make([]byte, headBytes)
 	buf := b.scratch
 	for _, i := range b.sealed {
 		e := &b.active.entries[i]
 		e.flags ^= flagDirtyActive | flagDirtySealed
-		key := b.active.keyOf(i)[len(b.prefix):]
+		var key []byte
+		if int(e.keyLen) <= len(b.prefix)+headBytes {
+			key = appendShortKey(short[:0], e, len(b.prefix)) // not the arena: one cache miss less
+		} else {
+			key = b.active.keyOf(i)[len(b.prefix):]
+		}
 		if e.flags&flagExists == 0 {
 			changelog.Append(key, nil, e.ts, nil)
 			continue
@@ -438,7 +444,9 @@ func (b *buffer[V]) UncommittedBytes() int { return b.dirtyBytes + b.sealedBytes
 // freeze makes the active table the frozen one and moves uncommitted writes to a new active table. The caller makes
 // sure that the last frozen table was flushed.
 func (b *buffer[V]) freeze() {
-	old, t := b.active, newTable[V]()
+	old := b.active
+	// As many keys again are likely, and growing a table copies it.
+	t := newTable[V](len(b.prefix), len(old.entries))
 	for p := range b.log {
 		if !b.live(p) {
 			b.log[p] = noEntry

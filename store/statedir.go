@@ -206,7 +206,9 @@ func (d *StateDir) Path() string { return d.path }
 func (d *StateDir) ProcessID() string { return d.processID }
 
 // TaskDir returns the directory of a task, which may not exist yet.
-func (d *StateDir) TaskDir(id record.TaskID) string { return filepath.Join(d.path, "tasks", id.String()) }
+func (d *StateDir) TaskDir(id record.TaskID) string {
+	return filepath.Join(d.path, "tasks", id.String())
+}
 
 func (d *StateDir) markName(id record.TaskID) string { return d.TaskDir(id) + ".mark" }
 
