@@ -72,6 +72,7 @@ type rangeRead struct {
 	next, to     int64
 	bytesMax     int32
 	unknownSince time.Time
+	failures     int // unknown server errors in a row
 }
 
 // prefetch sends everything up to the end of the range, in order.
@@ -96,7 +97,7 @@ func (r *rangeRead) prefetch(ctx context.Context, out chan<- decoded) error {
 			r.bytesMax = min(r.bytesMax*2, fetchBytesLimit)
 			continue
 		}
-		pause.next, r.bytesMax, r.unknownSince = 0, readBytesMax, time.Time{}
+		pause.next, r.bytesMax, r.unknownSince, r.failures = 0, readBytesMax, time.Time{}, 0
 		if d.next == r.next {
 			continue // nothing committed yet
 		}
@@ -122,7 +123,11 @@ func (r *rangeRead) transient(err error) bool {
 		}
 		return now.Sub(r.unknownSince) < unknownTopicTimeout
 	}
-	return retriable(err)
+	if errors.Is(err, sarama.ErrUnknown) { // UNKNOWN_SERVER_ERROR may pass
+		r.failures++
+		return r.failures < attemptsMax
+	}
+	return retriable(err) || staleLeader(err)
 }
 
 // fetch makes one round trip.

@@ -1,0 +1,121 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tidemarkio/tidemark/changelog"
+	"github.com/tidemarkio/tidemark/record"
+)
+
+func TestReaderStopsAtTheEnd(t *testing.T) {
+	onBoth(t, func(t *testing.T, env producerEnv) {
+		tp := part(env.topic(t, 1, nil), 0)
+		env.produce(t, tp, "a", "b", "c", "d")
+		env.produce(t, tp, "e")
+		r := NewReader(env.client(t))
+		for _, tc := range []struct {
+			from, to int64
+			want     []string
+		}{
+			{0, 5, []string{"a", "b", "c", "d", "e"}}, {1, 3, []string{"b", "c"}}, {4, 5, []string{"e"}}, {5, 5, nil}, {3, 1, nil},
+		} {
+			var got []string
+			last := tc.from
+			err := r.Read(testContext(t), tp, tc.from, tc.to, func(rs []record.Raw, next int64) error {
+				require.Greater(t, next, last)
+				got, last = append(got, values(rs)...), next
+				return nil
+			})
+			require.NoError(t, err)
+			require.Equal(t, tc.want, got, "[%d, %d)", tc.from, tc.to)
+			require.Equal(t, max(tc.from, tc.to), last)
+		}
+	})
+}
+
+func TestReaderPositionLost(t *testing.T) {
+	onBoth(t, func(t *testing.T, env producerEnv) {
+		tp := part(env.topic(t, 1, nil), 0)
+		env.produce(t, tp, "a", "b", "c")
+		admin := NewAdmin(env.client(t), AdminConfig{})
+		require.NoError(t, admin.DeleteRecords(testContext(t), map[record.TopicPartition]int64{tp: 2}))
+		err := NewReader(env.client(t)).Read(testContext(t), tp, 1, 3, func([]record.Raw, int64) error { return nil })
+		require.ErrorIs(t, err, changelog.ErrPositionLost)
+		require.ErrorContains(t, err, fmt.Sprintf("read %s at offset 1", tp))
+	})
+}
+
+func TestReaderEnds(t *testing.T) {
+	onBoth(t, func(t *testing.T, env producerEnv) {
+		tp := part(env.topic(t, 1, nil), 0)
+		env.produce(t, tp, "a")
+		r := NewReader(env.client(t))
+		stop := errors.New("enough")
+		err := r.Read(testContext(t), tp, 0, 100, func([]record.Raw, int64) error { return stop })
+		require.ErrorIs(t, err, stop)
+
+		ctx, cancel := context.WithCancel(testContext(t))
+		err = r.Read(ctx, tp, 0, 100, func([]record.Raw, int64) error { cancel(); return nil }) // the end never comes
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+// TestReadersInParallel: as many restores as a worker may run, with faults.
+func TestReadersInParallel(t *testing.T) {
+	env := newFake(t)
+	topic := env.topic(t, 8, nil)
+	r := NewReader(env.client(t))
+	for p := range int32(8) {
+		env.produce(t, part(topic, p), fmt.Sprint(p))
+	}
+	env.fake.Fault(
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: 5},
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.UnknownServerError, Count: 2},
+	)
+	var wg sync.WaitGroup
+	for p := range int32(8) {
+		wg.Go(func() {
+			var got []string
+			err := r.Read(testContext(t), part(topic, p), 0, 1, func(rs []record.Raw, _ int64) error {
+				got = append(got, values(rs)...)
+				return nil
+			})
+			if err != nil || len(got) != 1 || got[0] != fmt.Sprint(p) {
+				t.Errorf("partition %d: %v %v", p, got, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestReaderOfCompactedTopic reads what compaction left: batches without records, which must not stop the reader.
+func TestReaderOfCompactedTopic(t *testing.T) {
+	env := newReal(t)
+	tp := part(env.topic(t, 1, map[string]string{
+		"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001",
+		"max.compaction.lag.ms": "100", "min.compaction.lag.ms": "0", "delete.retention.ms": "0",
+	}), 0)
+	p := env.transactional(t)
+	const rounds = 12
+	for range rounds {
+		transaction(t, p, true, batch(tp, "same")) // each overwrites the one before
+		time.Sleep(20 * time.Millisecond)          // segments roll by their age, there is no event to wait for
+	}
+	var got []string
+	err := NewReader(env.client(t)).Read(testContext(t), tp, 0, 2*rounds, func(rs []record.Raw, _ int64) error {
+		got = append(got, values(rs)...)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, got)
+}
