@@ -30,16 +30,15 @@ func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
 		StateDir:        o.stateDir,
 		Workers:         o.threads,
 		CommitInterval:  o.commitEvery,
-		AutoOffsetReset: tidemark.Earliest,
 		GroupInstanceID: args.Get("instance-id", ""),
 		SessionTimeout:  time.Duration(args.Int("session-ms", 0)) * time.Millisecond,
 		Logger:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		StateListener: func(_, now tidemark.State) {
-			if now == tidemark.StateRunning {
+			if now == tidemark.Running {
 				h.running()
 			}
 		},
-		RestoreListener: func(e tidemark.RestoreEvent) { h.restored(e.Records) },
+		RestoreListener: tidemark.RestoreListener{OnEnd: func(e tidemark.RestoreEnd) { h.restored(e.Records) }},
 	}
 	if o.mode == "alo" {
 		config.ProcessingGuarantee = eos.AtLeastOnce

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // Fetcher is the port through which records come in: read_committed under every guarantee (isolation.level).
@@ -132,5 +133,5 @@ type StateDir interface {
 	// Remove deletes a task's directory.
 	Remove(id record.TaskID) error
 	// Tasks lists the tasks with a directory.
-	Tasks() ([]record.TaskID, error)
+	Tasks() ([]store.TaskState, error)
 }

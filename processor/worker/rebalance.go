@@ -73,9 +73,13 @@ func NewManager(cfg ManagerConfig) *Manager {
 
 // Subscription implements GroupHandler.
 func (m *Manager) Subscription() (topics []string, userData []byte) {
-	previous, err := m.cfg.StateDir.Tasks()
+	local, err := m.cfg.StateDir.Tasks()
 	if err != nil {
 		m.cfg.Logger.Warn("cannot list local state: the assignor will not know of it", "error", err)
+	}
+	previous := make([]record.TaskID, len(local))
+	for i, t := range local {
+		previous[i] = t.ID
 	}
 	return m.cfg.Topics, assign.AppendSubscription(nil, assign.Subscription{
 		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.cfg.Workers),

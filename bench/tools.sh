@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# What the benchmark scripts share; they source it. Builds the programs, starts a broker unless BOOTSTRAP (and
+# BROKER_PID) name a running one, and runs the neutral Java tools.
+#
+# Environment: BOOTSTRAP, BROKER_PID; WORK, the scratch folder (bench/work); HEAP of the broker (1g).
+set -euo pipefail
+
+bench=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+WORK=${WORK:-$bench/work}
+mkdir -p "$WORK/bin" "$WORK/state"
+
+jvm=(java -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$bench/peer/target/classes:$bench/peer/target/lib/*")
+
+# build PEER...: the tools and the programs of these peers
+build() {
+  mvn -q -B -f "$bench/peer/pom.xml" compile
+  (cd "$bench/.." && go build -o "$WORK/bin/" ./bench/floor ./bench/summary)
+  if [[ " $* " == *" tidemark "* ]]; then
+    (cd "$bench/.." && go build -tags tidemark_root -o "$WORK/bin/" ./bench/streams)
+  fi
+}
+
+# broker [kafka.sh option...]: sets BOOTSTRAP and BROKER_PID; the broker ends with this script.
+broker() {
+  [ -z "${BOOTSTRAP:-}" ] || return 0
+  BOOTSTRAP=$("$bench/kafka/kafka.sh" start --dir "$WORK/kafka-$$" --heap "${HEAP:-1g}" --owner $$ "$@")
+  BROKER_PID=$(cat "$WORK/kafka-$$/pid")
+  own_broker=$WORK/kafka-$$
+}
+
+own_broker=
+stop_broker() { [ -z "$own_broker" ] || "$bench/kafka/kafka.sh" stop --dir "$own_broker" --wipe; }
+
+# tool CLASS [option...]
+tool() {
+  local class=$1
+  shift
+  "${jvm[@]}" -Xmx3g "bench.$class" --bootstrap "$BOOTSTRAP" "$@"
+}
+
+# command_of PEER: sets the array program to what runs it.
+command_of() {
+  case $1 in
+    floor) program=("$WORK/bin/floor");;
+    tidemark) program=("$WORK/bin/streams");;
+    kafka-streams) program=("${jvm[@]}" -Xmx2g bench.KStreamsBench);;
+    *) echo "unknown peer $1" >&2; exit 2;;
+  esac
+  program+=(--bootstrap "$BOOTSTRAP" --broker-pid "${BROKER_PID:-0}")
+}
