@@ -13,7 +13,7 @@ jvm=(java -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$bench/peer/target
 
 # build PEER...: the tools and the programs of these peers
 build() {
-  mvn -q -B -f "$bench/peer/pom.xml" compile
+  mvn -q -B -Dstyle.color=never -f "$bench/peer/pom.xml" compile
   (cd "$bench/.." && go build -o "$WORK/bin/" ./bench/floor ./bench/summary)
   if [[ " $* " == *" tidemark "* ]]; then
     (cd "$bench/.." && go build -tags tidemark_root -o "$WORK/bin/" ./bench/streams)

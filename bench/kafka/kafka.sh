@@ -51,7 +51,7 @@ fetch() {
   mkdir -p "$here/target"
   (
     flock 9
-    [ -f "$here/target/complete" ] || { mvn -q -B -f "$here/pom.xml" generate-resources >&2 && touch "$here/target/complete"; }
+    [ -f "$here/target/complete" ] || { mvn -q -B -Dstyle.color=never -f "$here/pom.xml" generate-resources >&2 && touch "$here/target/complete"; }
   ) 9>"$here/target/lock"
 }
 
