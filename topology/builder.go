@@ -66,8 +66,19 @@ func (b *Builder) addNode(operator string, n *graphNode, parents ...*graphNode) 
 	return n
 }
 
-// nameOr returns the given name, or else the next generated one.
-func (b *Builder) nameOr(name, prefix string) string {
+// nodeName returns the given name of a node, or else a generated one. The number is used up in both cases, as in Kafka
+// Streams: naming a node does not rename those behind it.
+func (b *Builder) nodeName(name, prefix string) string {
+	generated := b.generate(prefix)
+	if name != "" {
+		return name
+	}
+	return generated
+}
+
+// storeName returns the given name of a store (or of an internal topic), or else a generated one. Kafka Streams uses no
+// number up for a name that is given.
+func (b *Builder) storeName(name, prefix string) string {
 	if name != "" {
 		return name
 	}

@@ -13,13 +13,17 @@ import (
 // wordCount is the example of the user's view.
 func wordCount() *topology.Builder {
 	b := topology.NewBuilder()
+	declareWordCount(b)
+	return b
+}
+
+func declareWordCount(b *topology.Builder) {
 	lines := topology.Stream(b, "lines", serde.String, serde.String)
 	words := topology.FlatMapValues(lines, strings.Fields, serde.String)
 	counts := topology.Count(
 		topology.GroupBy(words, func(_, w string) string { return w }, serde.String, topology.Named("by-word")),
 		topology.As("counts"))
 	counts.ToStream().To("word-counts")
-	return b
 }
 
 func TestWordCount(t *testing.T) {

@@ -1,6 +1,8 @@
 package topology_test
 
 import (
+	"iter"
+	"os"
 	"strings"
 	"testing"
 
@@ -10,56 +12,86 @@ import (
 	"github.com/tidemarkio/tidemark/topology"
 )
 
-func TestDescribe(t *testing.T) {
-	require.Equal(t, `Topologies:
-   Sub-topology: 0
-    Source: KSTREAM-SOURCE-0000000000 (topics: [lines])
-      --> KSTREAM-FLATMAPVALUES-0000000001
-    Processor: KSTREAM-FLATMAPVALUES-0000000001 (stores: [])
-      --> by-word
-      <-- KSTREAM-SOURCE-0000000000
-    Processor: by-word (stores: [])
-      --> by-word-repartition-filter
-      <-- KSTREAM-FLATMAPVALUES-0000000001
-    Processor: by-word-repartition-filter (stores: [])
-      --> by-word-repartition-sink
-      <-- by-word
-    Sink: by-word-repartition-sink (topic: by-word-repartition)
-      <-- by-word-repartition-filter
-
-  Sub-topology: 1
-    Source: by-word-repartition-source (topics: [by-word-repartition])
-      --> KSTREAM-AGGREGATE-0000000002
-    Processor: KSTREAM-AGGREGATE-0000000002 (stores: [counts])
-      --> KTABLE-TOSTREAM-0000000006
-      <-- by-word-repartition-source
-    Processor: KTABLE-TOSTREAM-0000000006 (stores: [])
-      --> KSTREAM-SINK-0000000007
-      <-- KSTREAM-AGGREGATE-0000000002
-    Sink: KSTREAM-SINK-0000000007 (topic: word-counts)
-      <-- KTABLE-TOSTREAM-0000000006
-
-`, topology.Describe(wordCount().MustBuild()))
+// TestDescribeIsKafkaStreams compares with what Kafka Streams 4.3.1 prints for the same programs: structure, generated
+// names of nodes, stores and topics, and the format itself.
+func TestDescribeIsKafkaStreams(t *testing.T) {
+	want, err := os.ReadFile("testdata/kafka-streams-4.3.1.txt")
+	require.NoError(t, err)
+	programs := describedPrograms()
+	sections := strings.Split(string(want), "=== ")[1:]
+	require.Len(t, sections, len(programs))
+	for _, section := range sections {
+		name, text, _ := strings.Cut(section, "\n")
+		t.Run(name, func(t *testing.T) {
+			require.Contains(t, programs, name)
+			b := topology.NewBuilder()
+			programs[name](b)
+			require.Equal(t, text, topology.Describe(b.MustBuild()))
+		})
+	}
 }
 
-// TestDescribeGeneratedNames compares with what Kafka Streams 4.1 prints for the same program.
-func TestDescribeGeneratedNames(t *testing.T) {
-	b := topology.NewBuilder()
-	lines := topology.Stream(b, "streams-plaintext-input", serde.String, serde.String)
-	words := topology.FlatMapValues(lines, strings.Fields, serde.String)
-	topology.Count(topology.GroupBy(words, func(_, w string) string { return w }, nil)).
-		ToStream().To("streams-wordcount-output")
-	got := topology.Describe(b.MustBuild())
-	for _, line := range []string{
-		"    Processor: KSTREAM-KEY-SELECT-0000000002 (stores: [])\n      --> KSTREAM-FILTER-0000000006\n",
-		"    Sink: KSTREAM-SINK-0000000005 (topic: KSTREAM-AGGREGATE-STATE-STORE-0000000003-repartition)\n",
-		"    Source: KSTREAM-SOURCE-0000000007 (topics: [KSTREAM-AGGREGATE-STATE-STORE-0000000003-repartition])\n",
-		"    Processor: KSTREAM-AGGREGATE-0000000004 (stores: [KSTREAM-AGGREGATE-STATE-STORE-0000000003])\n",
-		"    Processor: KTABLE-TOSTREAM-0000000008 (stores: [])\n",
-		"    Sink: KSTREAM-SINK-0000000009 (topic: streams-wordcount-output)\n",
-	} {
-		require.Contains(t, got, line)
+func describedPrograms() map[string]func(b *topology.Builder) {
+	var (
+		str     = serde.String
+		named   = topology.Named
+		byValue = func(_, v string) string { return v }
+		yes     = func(string, string) bool { return true }
+		swap    = func(k, v string) (string, string) { return v, k }
+		first   = func(a, _ string) string { return a }
+	)
+	return map[string]func(b *topology.Builder){
+		"wc": func(b *topology.Builder) {
+			words := topology.FlatMapValues(topology.Stream(b, "lines", str, str), strings.Fields, str)
+			topology.Count(topology.GroupBy(words, byValue, nil)).ToStream().To("out")
+		},
+		"wcnamed": declareWordCount,
+		"reduce": func(b *topology.Builder) {
+			s := topology.Map(topology.Stream(b, "in", str, str), swap, nil, nil)
+			topology.Reduce(s.GroupByKey(), first).ToStream().To("out")
+		},
+		"repartition": func(b *topology.Builder) {
+			topology.SelectKey(topology.Stream(b, "in", str, str), byValue, nil).
+				Repartition().Peek(func(string, string) {}).To("out")
+			topology.SelectKey(topology.Stream(b, "in2", str, str), byValue, nil).
+				Repartition(named("r")).Filter(yes).To("out")
+		},
+		"totable": func(b *topology.Builder) {
+			topology.SelectKey(topology.Stream(b, "in", str, str), byValue, nil).ToTable().Filter(yes).ToStream().To("out")
+			t := topology.Stream(b, "in2", str, str).ToTable(topology.As("tt"))
+			topology.MapTableValues(t, identity, nil, topology.As("mv")).ToStream().To("out")
+		},
+		"tablegroup": func(b *topology.Builder) {
+			topology.CountTable(topology.GroupTableBy(topology.Table(b, "in", str, str), swap, nil, nil)).
+				ToStream().To("out")
+			t := topology.Table(b, "in2", str, str, topology.As("st"))
+			topology.ReduceTable(topology.GroupTableBy(t, swap, nil, nil, named("g")), first, first, topology.As("rr")).
+				ToStream().To("out")
+		},
+		"misc": func(b *topology.Builder) {
+			s := topology.Stream(b, "in", str, str)
+			merged := s.Merge(topology.Streams(b, []string{"x", "y"}, str, str))
+			flat := topology.FlatMap(merged, func(string, string) iter.Seq2[string, string] { return nil }, nil, nil)
+			topology.MapValues(flat.FilterNot(yes), identity, nil).To("out")
+		},
+		"process": func(b *topology.Builder) {
+			topology.Process(topology.Stream(b, "in", str, str), newForwarder, nil, nil).To("out")
+		},
+		"named": func(b *topology.Builder) {
+			s := topology.Stream(b, "in", str, str, named("src")).Filter(yes, named("f"))
+			topology.Count(topology.MapValues(s, identity, nil).GroupByKey(named("gg")), named("cc"), topology.As("cs")).
+				ToStream(named("ts")).To("out", named("sink"))
+			t := topology.Table(b, "t", str, str, named("tsrc")).Filter(yes, named("tf"))
+			topology.CountTable(topology.GroupTableBy(t, swap, nil, nil), named("tc")).ToStream().To("o2")
+			topology.SelectKey(topology.Stream(b, "in3", str, str), byValue, nil).ToTable(named("tot")).ToStream().To("o3")
+		},
 	}
+}
+
+func TestDescribeSinkThatChooses(t *testing.T) {
+	b := topology.NewBuilder()
+	topology.Stream(b, "in", serde.String, serde.String).ToEach(chooseByValue)
+	require.Contains(t, topology.Describe(b.MustBuild()), "    Sink: KSTREAM-SINK-0000000001 (topic: chosen by record)\n")
 }
 
 func TestMermaid(t *testing.T) {
@@ -73,9 +105,9 @@ func TestMermaid(t *testing.T) {
   end
   subgraph sub1["sub-topology 1"]
     n5["by-word-repartition-source"]
-    n6["KSTREAM-AGGREGATE-0000000002"]
-    n7["KTABLE-TOSTREAM-0000000006"]
-    n8["KSTREAM-SINK-0000000007"]
+    n6["KSTREAM-AGGREGATE-0000000003"]
+    n7["KTABLE-TOSTREAM-0000000007"]
+    n8["KSTREAM-SINK-0000000008"]
     s9[("counts")]
   end
   t10(["lines"])

@@ -72,8 +72,8 @@ func addAggregation[K, V, A any](
 	}
 	b := g.stream.b
 	// The order in which names are generated is Kafka Streams'.
-	storeName := b.nameOr(c.store, storePrefix)
-	name := b.nameOr(c.name, prefix)
+	storeName := b.storeName(c.store, storePrefix)
+	name := b.nodeName(c.name, prefix)
 	parent := g.source(operator, storeName)
 	state := &tableState{store: storeName, keepsOld: true}
 	node := b.addNode(operator, rowsNode(name, state, newNode), parent)

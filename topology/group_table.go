@@ -36,7 +36,7 @@ func GroupTableBy[K, V, K2, V2 any](
 	key, value := serdesOf(b, operator, c.serdeConfig, orCarried(keySerde, t.keySerde), orCarried(valueSerde, t.valueSerde))
 	needSerdes(b, operator, "the repartition topic", key, value)
 	t.state.sendOldValues(true)
-	name := b.nameOr(c.name, "KTABLE-SELECT-")
+	name := b.nodeName(c.name, "KTABLE-SELECT-")
 	node := b.addNode(operator, &graphNode{
 		name: name, kind: processor.ProcessorNode,
 		make: func(ctx processor.TaskContext) (any, error) {
@@ -117,9 +117,9 @@ func (n *regroupNode[K, V, K2, V2]) send(r record.Record[K, Change[V]], key K2, 
 
 // source returns the source node behind the repartition topic.
 func (g *KGroupedTable[K, V]) source(operator, nodeName, storeName string) *graphNode {
-	sink, source := nodeName+"-sink", nodeName+"-source"
-	if nodeName == "" {
-		sink, source = g.b.generate("KSTREAM-SINK-"), g.b.generate("KSTREAM-SOURCE-")
+	sink, source := g.b.generate("KSTREAM-SINK-"), g.b.generate("KSTREAM-SOURCE-")
+	if nodeName != "" {
+		sink, source = nodeName+"-sink", nodeName+"-source"
 	}
 	if g.repartitioned != nil {
 		return g.repartitioned
@@ -147,9 +147,9 @@ func addTableAggregation[K, V, A any](
 	for _, o := range opts {
 		o.applyStore(&c)
 	}
-	storeName := g.b.nameOr(c.store, prefix+"STATE-STORE-")
+	storeName := g.b.storeName(c.store, prefix+"STATE-STORE-")
 	parent := g.source(operator, c.name, storeName)
-	name := g.b.nameOr(c.name, prefix)
+	name := g.b.nodeName(c.name, prefix)
 	state := &tableState{store: storeName, keepsOld: true}
 	node := g.b.addNode(operator, rowsNode(name, state, newNode), parent)
 	addStoreFor(g.b, operator, node, storeName, c, g.keySerde, valueSerde)

@@ -19,7 +19,7 @@ func Process[K, V, K2, V2 any](
 	for _, o := range opts {
 		o.applyProcess(&c)
 	}
-	name := s.b.nameOr(c.name, "KSTREAM-PROCESSOR-")
+	name := s.b.nodeName(c.name, "KSTREAM-PROCESSOR-")
 	node := s.b.addNode("Process", &graphNode{
 		name: name, kind: processor.ProcessorNode, stores: slices.Compact(slices.Sorted(slices.Values(c.stores))),
 		make: func(ctx processor.TaskContext) (any, error) {

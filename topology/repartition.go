@@ -21,7 +21,7 @@ func (s *KStream[K, V]) Repartition(opts ...RepartitionOption) *KStream[K, V] {
 		s.b.fail("Repartition", "Partitions(%d): want a positive number", c.partitions)
 	}
 	keySerde, valueSerde := serdesOf(s.b, "Repartition", c.serdeConfig, s.keySerde, s.valueSerde)
-	name := s.b.nameOr(c.name, "KSTREAM-REPARTITION-")
+	name := s.b.storeName(c.name, "KSTREAM-REPARTITION-")
 	node := addRepartition("Repartition", s, name, c.partitions, keySerde, valueSerde)
 	return &KStream[K, V]{b: s.b, node: node, keySerde: keySerde, valueSerde: valueSerde}
 }

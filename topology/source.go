@@ -32,7 +32,7 @@ func stream[K, V any](
 	for _, o := range opts {
 		o.applySource(&c)
 	}
-	node := addSource(b, operator, b.nameOr(c.name, "KSTREAM-SOURCE-"), topics, keySerde, valueSerde, c)
+	node := addSource(b, operator, b.nodeName(c.name, "KSTREAM-SOURCE-"), topics, keySerde, valueSerde, c)
 	return &KStream[K, V]{b: b, node: node, keySerde: keySerde, valueSerde: valueSerde}
 }
 

@@ -28,7 +28,7 @@ func derive[K, V, K2, V2 any](
 	for _, o := range opts {
 		o.applyNode(&c)
 	}
-	name := s.b.nameOr(c.name, prefix)
+	name := s.b.nodeName(c.name, prefix)
 	node := s.b.addNode(operator, &graphNode{
 		name: name,
 		kind: processor.ProcessorNode,

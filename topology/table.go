@@ -60,7 +60,7 @@ func deriveTable[K, V, V2 any](
 	for _, o := range opts {
 		o.applyStore(&c)
 	}
-	name := t.b.nameOr(c.name, prefix)
+	name := t.b.nodeName(c.name, prefix)
 	state := &tableState{parent: t.state, sendOld: sendOld}
 	node := t.b.addNode(operator, rowsNode(name, state, newNode), t.node)
 	if c.store != "" {

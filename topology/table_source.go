@@ -15,12 +15,14 @@ func Table[K, V any](
 	for _, o := range opts {
 		o.applyTable(&c)
 	}
-	storeName := c.store
-	if storeName == "" {
-		storeName = b.generate(topic + "-STATE-STORE-")
+	storeName := b.storeName(c.store, topic+"-STATE-STORE-")
+	sourceName := ""
+	if c.storeConfig.name != "" {
+		sourceName = c.storeConfig.name + "-source"
 	}
-	source := addSource(b, "Table", b.generate("KSTREAM-SOURCE-"), []string{topic}, keySerde, valueSerde, c.sourceConfig)
-	name := b.nameOr(c.storeConfig.name, "KTABLE-SOURCE-")
+	sourceName = b.nodeName(sourceName, "KSTREAM-SOURCE-")
+	source := addSource(b, "Table", sourceName, []string{topic}, keySerde, valueSerde, c.sourceConfig)
+	name := b.nodeName(c.storeConfig.name, "KTABLE-SOURCE-")
 	return tableOf(b, "Table", source, name, storeName, c.storeConfig, keySerde, valueSerde)
 }
 

@@ -39,7 +39,7 @@ func addSink[K, V any](
 		s.b.fail(operator, "WithPartitioner: %T is not for keys of type %s and values of type %s", c.partitioner,
 			typeName[K](), typeName[V]())
 	}
-	node := newSinkNode(s.b.nameOr(c.name, "KSTREAM-SINK-"), topic, choose, partition, keySerde, valueSerde)
+	node := newSinkNode(s.b.nodeName(c.name, "KSTREAM-SINK-"), topic, choose, partition, keySerde, valueSerde)
 	s.b.addNode(operator, node, s.node)
 }
 

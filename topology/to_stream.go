@@ -12,7 +12,7 @@ func (t *KTable[K, V]) ToStream(opts ...NodeOption) *KStream[K, V] {
 		o.applyNode(&c)
 	}
 	node := t.b.addNode("ToStream", &graphNode{
-		name: t.b.nameOr(c.name, "KTABLE-TOSTREAM-"), kind: processor.ProcessorNode,
+		name: t.b.nodeName(c.name, "KTABLE-TOSTREAM-"), kind: processor.ProcessorNode,
 		make: func(processor.TaskContext) (any, error) { return &toStreamNode[K, V]{}, nil },
 	}, t.node)
 	return &KStream[K, V]{b: t.b, node: node, keySerde: t.keySerde, valueSerde: t.valueSerde}

@@ -9,11 +9,8 @@ func (s *KStream[K, V]) ToTable(opts ...StoreOption) *KTable[K, V] {
 	for _, o := range opts {
 		o.applyStore(&c)
 	}
-	name := s.b.nameOr(c.name, "KSTREAM-TOTABLE-")
-	storeName := c.store
-	if storeName == "" {
-		storeName = s.b.generate("KSTREAM-TOTABLE-STATE-STORE-")
-	}
+	name := s.b.nodeName(c.name, "KSTREAM-TOTABLE-")
+	storeName := s.b.storeName(c.store, "KSTREAM-TOTABLE-STATE-STORE-")
 	parent := s.node
 	if s.rekeyed {
 		parent = addRepartition("ToTable", s, name, 0, s.keySerde, s.valueSerde)
