@@ -6,6 +6,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tidemarkio/tidemark/record"
 )
 
 func rec(delta int64, value string) *sarama.Record {
@@ -92,4 +94,41 @@ func TestDecodeIncomplete(t *testing.T) {
 
 	_, err = decodeBlock(&sarama.FetchResponseBlock{RecordsSet: []*sarama.Records{{MsgSet: &sarama.MessageSet{}}}}, 0)
 	require.ErrorIs(t, err, errOldFormat)
+}
+
+// TestBehindEmptyBatches serves what compaction may leave: a response that holds nothing but an empty batch. It also
+// guards the name of sarama's field.
+func TestBehindEmptyBatches(t *testing.T) {
+	tp := part("compacted", 0)
+	broker := sarama.NewMockBroker(t, 1)
+	defer broker.Close()
+	fetched := &sarama.FetchResponse{Version: fetchVersion, Blocks: map[string]map[int32]*sarama.FetchResponseBlock{
+		tp.Topic: {0: {
+			LastStableOffset: 9, HighWaterMarkOffset: 9,
+			RecordsSet: []*sarama.Records{{RecordBatch: &sarama.RecordBatch{Version: 2, FirstOffset: 5, LastOffsetDelta: 3}}},
+		}},
+	}}
+	broker.SetHandlerByMap(map[string]sarama.MockResponse{
+		"ApiVersionsRequest": sarama.NewMockApiVersionsResponse(t).SetApiKeys([]sarama.ApiVersionsResponseKey{
+			{ApiKey: 1, MaxVersion: fetchVersion}, {ApiKey: 3, MaxVersion: 7}, {ApiKey: 18, MaxVersion: 3},
+		}),
+		"MetadataRequest": sarama.NewMockMetadataResponse(t).SetBroker(broker.Addr(), 1).
+			SetLeader(tp.Topic, 0, 1),
+		"FetchRequest": sarama.NewMockWrapper(fetched),
+	})
+	env := producerEnv{addrs: []string{broker.Addr()}}
+	f := env.fetcher(t, FetcherConfig{})
+	f.Add(tp, 5)
+	b := next(t, f)
+	require.NoError(t, b.Err)
+	require.Empty(t, b.Records)
+	require.Equal(t, int64(9), b.Next)
+
+	var last int64
+	err := NewReader(env.client(t)).Read(testContext(t), tp, 5, 9, func(_ []record.Raw, next int64) error {
+		last = next
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, int64(9), last)
 }

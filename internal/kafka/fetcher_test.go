@@ -371,12 +371,13 @@ func TestFetcherSurvivesBrokenConnections(t *testing.T) {
 	require.Equal(t, []string{"a"}, drain(t, f, tp, 1))
 	broken := make(chan struct{}, 3)
 	env.fake.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		env.fake.KeepControl()
 		select {
 		case broken <- struct{}{}:
-			env.fake.KeepControl()
+			return nil, kerr.UnknownServerError, true // an error closes the connection
 		default:
+			return nil, nil, false
 		}
-		return nil, kerr.UnknownServerError, true // an error closes the connection
 	})
 	for range cap(broken) {
 		<-broken
