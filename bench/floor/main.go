@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 func main() {
-	if err := run(context.Background()); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "floor:", err)
 		os.Exit(1)
 	}
@@ -30,8 +31,8 @@ type plan struct {
 	cache                     bool
 }
 
-func run(ctx context.Context) error {
-	args, err := measure.ParseArgs(os.Args[1:])
+func run(ctx context.Context, argv []string, stdout io.Writer) error {
+	args, err := measure.ParseArgs(argv)
 	if err != nil {
 		return err
 	}
@@ -103,8 +104,8 @@ func run(ctx context.Context) error {
 		Put("rss_mb", measure.PeakMB(0)).Put("disk_mb", 0.0).Put("changelog_mb", changelogMB).Put("out_mb", outMB).
 		Put("commits", commits).Put("stall_s", stall.Seconds()).
 		Put("load1_before", load0).Put("load1_after", measure.Load1())
-	fmt.Println(l.String())
-	return nil
+	_, err = fmt.Fprintln(stdout, l.String())
+	return err
 }
 
 // prepare makes the output topics and finds the one broker and the ends of the input.

@@ -94,6 +94,9 @@ func (c *Cluster) EndOffsets(topics ...string) (map[Partition]int64, error) {
 // Committed returns all committed offsets of a group.
 func (c *Cluster) Committed(group string) (map[Partition]int64, error) {
 	r, err := c.admin.ListConsumerGroupOffsets(group, nil)
+	if errors.Is(err, sarama.ErrGroupIDNotFound) {
+		return nil, nil // the embedded broker's way to say that there are none
+	}
 	if err != nil {
 		return nil, fmt.Errorf("committed offsets of %s: %w", group, err)
 	}

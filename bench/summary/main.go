@@ -1,9 +1,10 @@
-// Command summary turns the result lines of the benchmark programs into Markdown tables: min / median / max of each group.
+// Command summary turns the result lines of the benchmark programs into Markdown tables: min / median / max of each
+// group.
 //
 //	summary FILE...
 //
-// Runs in which other processes took more than 0.3 CPU seconds a second are left out where a group has calmer ones, else
-// kept and marked. The column "wrong" adds up what Verify found; anything but 0 makes a line worthless.
+// Runs in which other processes took more than 0.3 CPU seconds a second are left out where a group has calmer ones,
+// else kept and marked. The column "wrong" adds up what Verify found; anything but 0 makes a line worthless.
 package main
 
 import (
@@ -148,10 +149,14 @@ func main() {
 		}
 		lines = append(lines, ls...)
 	}
+	report(os.Stdout, lines)
+}
+
+func report(w io.Writer, lines []line) {
 	for _, t := range tables() {
-		write(os.Stdout, t, lines)
+		write(w, t, lines)
 	}
-	ratios(os.Stdout, lines)
+	ratios(w, lines)
 }
 
 func read(name string) (lines []line, err error) {
