@@ -1,5 +1,3 @@
-//go:build tidemark_root
-
 // Command streams runs Tidemark on one benchmark workload, with the options and the result line of the Kafka Streams
 // peer (bench/peer, KStreamsBench), so that the same tools load, verify, time and kill both.
 //

@@ -1,5 +1,3 @@
-//go:build tidemark_root
-
 package main
 
 import (
