@@ -40,7 +40,7 @@ func TestDecodeTimestamps(t *testing.T) {
 		want  int64
 	}{
 		{"create time", sarama.RecordBatch{FirstTimestamp: first}, 5001},
-		{"log append time", sarama.RecordBatch{FirstTimestamp: first, MaxTimestamp: time.UnixMilli(9000), LogAppendTime: true}, 9000},
+		{"log append time", sarama.RecordBatch{MaxTimestamp: time.UnixMilli(9000), LogAppendTime: true}, 9000},
 		{"none", sarama.RecordBatch{}, -1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -80,6 +80,8 @@ func drain(t testing.TB, f *Fetcher, tp record.TopicPartition, end int64) (texts
 	}
 }
 
+func header(value string) []record.Header { return []record.Header{{Key: "h", Value: []byte(value)}} }
+
 func values(records []record.Raw) []string {
 	texts := make([]string, 0, len(records))
 	for _, r := range records {
@@ -97,8 +99,8 @@ func TestFetcherDelivers(t *testing.T) {
 		b := next(t, f)
 		require.NoError(t, b.Err)
 		require.Equal(t, []record.Raw{
-			{Key: []byte("kb"), Value: []byte("b"), Offset: 1, Timestamp: 1_700_000_000_001, Headers: []record.Header{{Key: "h", Value: []byte("b")}}},
-			{Key: []byte("kc"), Value: []byte("c"), Offset: 2, Timestamp: 1_700_000_000_002, Headers: []record.Header{{Key: "h", Value: []byte("c")}}},
+			{Key: []byte("kb"), Value: []byte("b"), Offset: 1, Timestamp: 1_700_000_000_001, Headers: header("b")},
+			{Key: []byte("kc"), Value: []byte("c"), Offset: 2, Timestamp: 1_700_000_000_002, Headers: header("c")},
 		}, b.Records, "without the record below the offset asked for")
 		require.Equal(t, int64(3), b.Next)
 		require.Equal(t, int64(3), b.HighWatermark)

@@ -141,10 +141,10 @@ func (g *Group) Run(ctx context.Context, handler worker.GroupHandler) error {
 		err := s.membership(ctx)
 		switch {
 		case ctx.Err() != nil:
-			s.leave()
+			s.leave(context.WithoutCancel(ctx))
 			return nil
 		case !isLost(err):
-			s.leave()
+			s.leave(context.WithoutCancel(ctx))
 			return err
 		}
 		g.conf.Logger.Warn("kafka: membership lost, joining again", slog.String("group", g.conf.GroupID), slog.Any("err", err))

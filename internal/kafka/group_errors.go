@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	errSessionExpired = errors.New("the coordinator has not answered for the session timeout: the group gives our tasks away")
+	errSessionExpired = errors.New("no answer from the coordinator for the session timeout: the group gives our tasks away")
 	errRebalance      = errors.New("the group is rebalancing") // only between joinAndSync and its parts
 )
 
@@ -42,9 +42,10 @@ func (g *Group) verdict(what string, code sarama.KError) error {
 		return errRebalance
 	case sarama.ErrUnknownMemberId, sarama.ErrIllegalGeneration, sarama.ErrGroupIDNotFound:
 		return g.lost(code)
-	}
-	if retriableCode(code) {
-		return nil
+	default:
+		if retriableCode(code) {
+			return nil
+		}
 	}
 	return fmt.Errorf("kafka: group %q: %s: %w%s", g.conf.GroupID, what, code, g.hint(code))
 }
@@ -66,6 +67,7 @@ func (g *Group) hint(code sarama.KError) string {
 			"group.max.session.timeout.ms", g.conf.SessionTimeout)
 	case sarama.ErrGroupMaxSizeReached:
 		return ": raise the broker's group.max.size or run fewer instances"
+	default:
+		return ""
 	}
-	return ""
 }

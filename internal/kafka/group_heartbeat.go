@@ -8,6 +8,9 @@ import (
 	"github.com/IBM/sarama"
 )
 
+// leaveTimeout bounds the goodbye; the group finds out by itself otherwise.
+const leaveTimeout = 500 * time.Millisecond
+
 // runHeartbeats confirms the membership until ctx ends or the membership is lost.
 func (s *session) runHeartbeats(ctx context.Context, lose context.CancelCauseFunc) {
 	pause := backoff{first: 20 * time.Millisecond, max: min(time.Second, s.conf.HeartbeatInterval)}
@@ -57,22 +60,17 @@ func (s *session) heartbeat(ctx context.Context) (ok bool, err error) {
 		Version: 4, GroupId: s.conf.GroupID, GenerationId: member.Generation, MemberId: member.MemberID,
 		GroupInstanceId: s.instance(),
 	})
-	code := sarama.ErrNoError
-	if err == nil {
-		code = res.Err
-	} else {
+	if err != nil { // the session timeout, not a lost connection, ends the membership
 		s.conf.Logger.Debug("kafka: heartbeat failed, retrying", slog.String("group", s.conf.GroupID), slog.Any("err", err))
-		return false, nil //nolint:nilerr // the session timeout, not a lost connection, ends the membership
+		return false, nil
 	}
-	return s.heard(code, phase, sent)
+	return s.heard(res.Err, phase, sent)
 }
 
 // heard weighs the answer to a heartbeat of the given phase.
 func (s *session) heard(code sarama.KError, phase int, sent time.Time) (ok bool, err error) {
-	verdict := errRebalance
-	if code == sarama.ErrNoError {
-		verdict = nil
-	} else {
+	var verdict error
+	if code != sarama.ErrNoError {
 		verdict = s.verdict("heartbeat", code)
 	}
 	s.mu.Lock()
@@ -112,13 +110,13 @@ func (s *session) instance() *string {
 }
 
 // leave says goodbye, unless we are a static member that means to come back.
-func (s *session) leave() {
+func (s *session) leave(ctx context.Context) {
 	member := s.Member()
 	s.forget(nil)
 	if member.MemberID == "" || s.conf.InstanceID != "" && !s.conf.LeaveOnClose {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond) // the group finds out by itself otherwise
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	reason := "closed"
 	_, err := ask(ctx, s.Group, s.beats, (*sarama.Broker).LeaveGroup, &sarama.LeaveGroupRequest{

@@ -185,7 +185,8 @@ func (s *session) tryAgain(ctx context.Context, what string, err error) error {
 			return final
 		}
 	}
-	s.conf.Logger.Debug("kafka: "+what+" failed, retrying", slog.String("group", s.conf.GroupID), slog.Any("err", err))
+	s.conf.Logger.Debug("kafka: joining the group failed, retrying", slog.String("group", s.conf.GroupID),
+		slog.String("request", what), slog.Any("err", err))
 	return s.pause.wait(ctx)
 }
 

@@ -144,22 +144,22 @@ func (m *groupMember) Assigned(ctx context.Context, a worker.GroupAssignment) (b
 			return false, err
 		}
 	}
-	m.groupTest.mu.Lock()
-	defer m.groupTest.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.state.Lock()
 	defer m.state.Unlock()
 	rejoin := false
 	for _, tp := range m.state.owned {
 		if !slices.Contains(a.Partitions, tp) {
-			delete(m.groupTest.mu.owner, tp)
+			delete(m.mu.owner, tp)
 			rejoin = true
 		}
 	}
 	for _, tp := range a.Partitions {
-		if other := m.groupTest.mu.owner[tp]; other != nil && other != m {
+		if other := m.mu.owner[tp]; other != nil && other != m {
 			m.t.Errorf("%s is owned twice", tp)
 		}
-		m.groupTest.mu.owner[tp] = m
+		m.mu.owner[tp] = m
 	}
 	m.state.owned = a.Partitions
 	m.assigned <- a.Partitions
@@ -167,13 +167,13 @@ func (m *groupMember) Assigned(ctx context.Context, a worker.GroupAssignment) (b
 }
 
 func (m *groupMember) Lost(err error) {
-	m.groupTest.mu.Lock()
-	defer m.groupTest.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.state.Lock()
 	defer m.state.Unlock()
 	for _, tp := range m.state.owned {
-		if m.groupTest.mu.owner[tp] == m {
-			delete(m.groupTest.mu.owner, tp)
+		if m.mu.owner[tp] == m {
+			delete(m.mu.owner, tp)
 		}
 	}
 	m.state.owned = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestReadersInParallel(t *testing.T) {
 	topic := env.topic(t, 8, nil)
 	r := NewReader(env.client(t))
 	for p := range int32(8) {
-		env.produce(t, part(topic, p), fmt.Sprint(p))
+		env.produce(t, part(topic, p), strconv.Itoa(int(p)))
 	}
 	env.fake.Fault(
 		kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: 5},
@@ -90,7 +91,7 @@ func TestReadersInParallel(t *testing.T) {
 				got = append(got, values(rs)...)
 				return nil
 			})
-			if err != nil || len(got) != 1 || got[0] != fmt.Sprint(p) {
+			if err != nil || len(got) != 1 || got[0] != strconv.Itoa(int(p)) {
 				t.Errorf("partition %d: %v %v", p, got, err)
 			}
 		})

@@ -178,7 +178,9 @@ func readClaims(ms []Member, tasks []record.TaskID) claims {
 
 // Withhold takes from the target what cannot start yet: a task that another member still runs is given to nobody until
 // that member has handed it over and joined again. It returns what each member gets now and which tasks wait.
-func Withhold(target map[string][]record.TaskID, members []Member) (now map[string][]record.TaskID, waiting []record.TaskID) {
+func Withhold(
+	target map[string][]record.TaskID, members []Member,
+) (now map[string][]record.TaskID, waiting []record.TaskID) {
 	type claim struct {
 		member     string
 		generation int32

@@ -30,7 +30,7 @@ func tasksOf(partitions ...int32) []record.TaskID {
 func parse(t *testing.T, list string) []record.TaskID {
 	t.Helper()
 	var ids []record.TaskID
-	for _, s := range strings.Fields(list) {
+	for s := range strings.FieldsSeq(list) {
 		got, err := record.ParseTaskID(s)
 		require.NoError(t, err)
 		ids = append(ids, got)

@@ -22,10 +22,10 @@ const (
 	stringBytesMax = 1 << 12
 )
 
-// ErrVersion: user data of a version that this build does not know.
+// ErrVersion says: user data of a version that this build does not know.
 var ErrVersion = errors.New("unknown version")
 
-// ErrMalformed: user data that is not ours, or damaged.
+// ErrMalformed says: user data that is not ours, or damaged.
 var ErrMalformed = errors.New("malformed user data")
 
 // Subscription is what a member tells the leader (user data of JoinGroup).
