@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -96,12 +97,12 @@ func (s *conns) open(ctx context.Context, brokerID int32, addr string) (*conn, e
 	if s.readTimeout > 0 {
 		conf.Net.ReadTimeout = s.readTimeout
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	dialCtx, cancel := context.WithCancel(ctx) // apart from ctx: cutting a failed connection is not the caller's end
 	defer cancel()
 	d := &dialer{cancel: cancel, dial: s.client.dial}
 	if d.dial == nil {
 		nd := net.Dialer{Timeout: conf.Net.DialTimeout, KeepAlive: conf.Net.KeepAlive, LocalAddr: conf.Net.LocalAddr}
-		d.dial = func(network, addr string) (net.Conn, error) { return nd.DialContext(ctx, network, addr) }
+		d.dial = func(network, addr string) (net.Conn, error) { return nd.DialContext(dialCtx, network, addr) }
 	}
 	conf.Net.Proxy.Enable, conf.Net.Proxy.Dialer = true, d
 	if !s.beginOpen(d) {
@@ -252,7 +253,8 @@ func (c *conn) failed(ctx context.Context, err error) error {
 	e := &connError{Purpose: c.purpose, Addr: c.addr, Err: err}
 	if cause := context.Cause(ctx); cause != nil {
 		e.Err = fmt.Errorf("%w (%w)", cause, err)
-	} else if !c.answered.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+	} else if !c.answered.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET)) {
 		e.Hint = "the broker closed the connection before its first answer: does this listener expect TLS or SASL, " +
 			"or other credentials?"
 	}
