@@ -170,10 +170,7 @@ func (d *driver) punctuate(kind processor.PunctuationType, now int64) error {
 		if err := p.fn(now); err != nil {
 			return err
 		}
-		p.due = now - now%p.interval + p.interval
-		if kind == processor.WallClockTime {
-			p.due = now + p.interval
-		}
+		p.due += ((now-p.due)/p.interval + 1) * p.interval
 	}
 	return nil
 }
