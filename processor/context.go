@@ -172,8 +172,8 @@ func (c *nodeContext[K, V]) RecordMetadata() (RecordMetadata, bool) {
 	return m, m.Topic != ""
 }
 
-// WrapUserError makes a *[UserError] of an error of user code in a node, with the place of the current record. Nil stays
-// nil, and an error that is one already stays as it is.
+// WrapUserError makes a *[UserError] of an error of user code in a node, with the place of the current record. Nil
+// stays nil, and an error that is one already stays as it is.
 func WrapUserError(ctx TaskContext, node string, err error) error {
 	if err == nil {
 		return nil

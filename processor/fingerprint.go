@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// Fingerprint is a stable hash of the plan's structure: sub-topologies, nodes and their order, topics, stores. Two plans
-// with the same fingerprint can read each other's state and internal topics. Functions, types and the places of
+// Fingerprint is a stable hash of the plan's structure: sub-topologies, nodes and their order, topics, stores. Two
+// plans with the same fingerprint can read each other's state and internal topics. Functions, types and the places of
 // declaration do not count.
 func (p *Plan) Fingerprint() string {
 	f := fingerprint{sha256.New()}

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"io"
+	"log/slog"
 
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
@@ -16,7 +17,7 @@ func NewNode[KIn, VIn, KOut, VOut any](
 		nodeContext: nodeContext[KOut, VOut]{
 			task:      ctx,
 			node:      name,
-			log:       ctx.Logger().With("node", name),
+			log:       ctx.Logger().With(slog.String("node", name)),
 			named:     make(map[string]Receiver[KOut, VOut]),
 			keyNull:   record.NullnessOf[KOut](),
 			valueNull: record.NullnessOf[VOut](),

@@ -1,10 +1,10 @@
 package processor
 
-// DefaultPartition returns the partition of a key as Kafka's Java client chooses it, so that Tidemark's records lie where
-// those of every other client with the default partitioner do. partitions must be positive.
+// DefaultPartition returns the partition of a key as Kafka's Java client chooses it, so that Tidemark's records lie
+// where those of every other client with the default partitioner do. partitions must be positive.
 func DefaultPartition(key []byte, partitions int32) int32 {
-	const positive = 0x7fffffff                      // Utils.toPositive: not the absolute value
-	return int32(Murmur2(key)&positive) % partitions //nolint:gosec // 31 bits
+	const positive = 0x7fffffff // Utils.toPositive: not the absolute value
+	return int32(Murmur2(key)&positive) % partitions
 }
 
 // Murmur2 is the 32-bit hash of Kafka's Java client (org.apache.kafka.common.utils.Utils.murmur2), which differs from
@@ -15,7 +15,7 @@ func Murmur2(data []byte) uint32 {
 		m    uint32 = 0x5bd1e995
 		r           = 24
 	)
-	h := seed ^ uint32(len(data)) //nolint:gosec // keys are shorter than 4 GiB
+	h := seed ^ uint32(len(data))
 	for len(data) >= 4 {
 		k := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
 		k *= m

@@ -11,8 +11,8 @@ type Nullness[T any] struct {
 	nilable bool
 }
 
-// NullnessOf returns the rule for T: pointers, slices, maps, interfaces, functions and channels are nil-able, and nil is
-// null; other types say null through the flag that stands beside the value ([Record.NullKey], [Record.NullValue]).
+// NullnessOf returns the rule for T: pointers, slices, maps, interfaces, functions and channels are nil-able, and nil
+// is null; other types say null through the flag that stands beside the value ([Record.NullKey], [Record.NullValue]).
 func NullnessOf[T any]() Nullness[T] {
 	switch reflect.TypeFor[T]().Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface, reflect.Func, reflect.Chan, reflect.UnsafePointer:

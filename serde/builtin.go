@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// The built-in serdes are constants: nothing can replace them, and using them costs no allocation. Their bytes are those
-// of the serializers in Kafka's Java client.
+// The built-in serdes are constants: nothing can replace them, and using them costs no allocation. Their bytes are
+// those of the serializers in Kafka's Java client.
 const (
 	// String is UTF-8 text (StringSerializer). Bytes that are not UTF-8 are kept as they are.
 	String stringSerde = 0
@@ -61,7 +61,7 @@ func (bytesSerde) Decode(data []byte) ([]byte, error) {
 
 // Append implements [Serde].
 func (int64Serde) Append(dst []byte, v int64) ([]byte, error) {
-	return binary.BigEndian.AppendUint64(dst, uint64(v)), nil //nolint:gosec // the bits are meant
+	return binary.BigEndian.AppendUint64(dst, uint64(v)), nil
 }
 
 // Decode implements [Serde].
@@ -69,12 +69,12 @@ func (int64Serde) Decode(data []byte) (int64, error) {
 	if len(data) != 8 {
 		return 0, lengthError("int64", 8, data)
 	}
-	return int64(binary.BigEndian.Uint64(data)), nil //nolint:gosec // the bits are meant
+	return int64(binary.BigEndian.Uint64(data)), nil
 }
 
 // Append implements [Serde].
 func (int32Serde) Append(dst []byte, v int32) ([]byte, error) {
-	return binary.BigEndian.AppendUint32(dst, uint32(v)), nil //nolint:gosec // the bits are meant
+	return binary.BigEndian.AppendUint32(dst, uint32(v)), nil
 }
 
 // Decode implements [Serde].
@@ -82,7 +82,7 @@ func (int32Serde) Decode(data []byte) (int32, error) {
 	if len(data) != 4 {
 		return 0, lengthError("int32", 4, data)
 	}
-	return int32(binary.BigEndian.Uint32(data)), nil //nolint:gosec // the bits are meant
+	return int32(binary.BigEndian.Uint32(data)), nil
 }
 
 // Append implements [Serde].

@@ -1,8 +1,8 @@
 package serde
 
-// Nullable returns a serde for *T in which nil stands for null: Nullable(String) is a Serde[*string]. The bytes are those
-// of s. Use it where the difference between null and the zero value of T matters to functions; where it does not, T
-// itself will do, since records carry null beside the value.
+// Nullable returns a serde for *T in which nil stands for null: Nullable(String) is a Serde[*string]. The bytes are
+// those of s. Use it where the difference between null and the zero value of T matters to functions; where it does not,
+// T itself will do, since records carry null beside the value.
 //
 // s may be any type that implements Serde[T], so that Nullable(String) needs no type argument.
 func Nullable[T any](s Serde[T]) Serde[*T] { return nullableSerde[T]{of: s} }

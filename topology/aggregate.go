@@ -6,9 +6,9 @@ import (
 	"github.com/tidemarkio/tidemark/serde"
 )
 
-// Aggregate folds the records of each key into one value (Kafka Streams' aggregate): initial makes the first aggregate, add
-// returns the next one. Records with a null key or value are dropped. A nil aggregate deletes the row; the next record
-// starts from initial. The result's timestamp is the highest of the key's records since then.
+// Aggregate folds the records of each key into one value (Kafka Streams' aggregate): initial makes the first aggregate,
+// add returns the next one. Records with a null key or value are dropped. A nil aggregate deletes the row; the next
+// record starts from initial. The result's timestamp is the highest of the key's records since then.
 //
 // add must not modify the aggregate it is given, nor keep it: return a new one. A serde for A is needed.
 func Aggregate[K, V, A any](

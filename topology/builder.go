@@ -49,8 +49,8 @@ func (b *Builder) addStore(operator string, spec store.Spec) {
 	b.storeByName[spec.Name] = def
 }
 
-// addNode adds a node below its parents. A name that is taken is a mistake; the node is then added all the same, so that
-// what follows can be declared.
+// addNode adds a node below its parents. A name that is taken is a mistake; the node is then added all the same, so
+// that what follows can be declared.
 func (b *Builder) addNode(operator string, n *graphNode, parents ...*graphNode) *graphNode {
 	n.position = callerPosition()
 	if first, ok := b.byName[n.name]; ok {

@@ -18,8 +18,8 @@ type Change[V any] struct {
 	HasOld bool
 }
 
-// changeSerde is how a Change passes through a repartition topic, where an update of a regrouped table subtracts and adds
-// in one record:
+// changeSerde is how a Change passes through a repartition topic, where an update of a regrouped table subtracts and
+// adds in one record:
 //
 //	┌─────────┬───────┬──────────────────────┬───────────┬───────────┐
 //	│ version │ flags │ uvarint length of new│ new bytes │ old bytes │
@@ -43,7 +43,8 @@ func (s changeSerde[V]) Append(dst []byte, c Change[V]) ([]byte, error) {
 	if c.HasOld {
 		flags |= changeHasOld
 	}
-	out := append(dst, changeVersion, flags)
+	out := dst
+	out = append(out, changeVersion, flags)
 	var err error
 	if c.HasNew {
 		start := len(out)
@@ -52,7 +53,7 @@ func (s changeSerde[V]) Append(dst []byte, c Change[V]) ([]byte, error) {
 		}
 		if c.HasOld {
 			var length [binary.MaxVarintLen64]byte
-			n := binary.PutUvarint(length[:], uint64(len(out)-start)) //nolint:gosec // not negative
+			n := binary.PutUvarint(length[:], uint64(len(out)-start))
 			out = slices.Insert(out, start, length[:n]...)
 		}
 	}
@@ -68,7 +69,8 @@ func (s changeSerde[V]) Append(dst []byte, c Change[V]) ([]byte, error) {
 func (s changeSerde[V]) Decode(data []byte) (Change[V], error) {
 	var c Change[V]
 	if len(data) < 2 || data[0] != changeVersion || data[1]&^(changeHasNew|changeHasOld) != 0 {
-		return c, fmt.Errorf("topology: a change begins with version %d and flags, got %x", changeVersion, data[:min(2, len(data))])
+		return c, fmt.Errorf("topology: a change begins with version %d and flags, got %x",
+			changeVersion, data[:min(2, len(data))])
 	}
 	flags, data := data[1], data[2:]
 	c.HasNew, c.HasOld = flags&changeHasNew != 0, flags&changeHasOld != 0
@@ -78,7 +80,7 @@ func (s changeSerde[V]) Decode(data []byte) (Change[V], error) {
 		if n <= 0 || length > uint64(len(data)-n) {
 			return Change[V]{}, fmt.Errorf("topology: a change of %d bytes cannot hold its new value", len(data))
 		}
-		end := n + int(length) //nolint:gosec // bounded by len(data)
+		end := n + int(length)
 		newBytes, oldBytes = data[n:end:end], data[end:]
 	}
 	var err error

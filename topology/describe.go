@@ -7,8 +7,8 @@ import (
 	"github.com/tidemarkio/tidemark/processor"
 )
 
-// Describe prints a plan as Kafka Streams' TopologyDescription does, so that tools which read those can read ours. Nodes
-// stand in order of declaration.
+// Describe prints a plan as Kafka Streams' TopologyDescription does, so that tools which read those can read ours.
+// Nodes stand in order of declaration.
 func Describe(p *processor.Plan) string {
 	var out strings.Builder
 	out.WriteString("Topologies:\n ")

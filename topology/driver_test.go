@@ -2,7 +2,6 @@ package topology_test
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -84,14 +83,18 @@ func start(t testing.TB, plan *processor.Plan, caching bool) (*driver, error) {
 		nodes[n.Name] = made
 		if n.Kind == processor.SourceNode {
 			for _, topic := range n.Topics {
-				d.sources[topic] = made.(processor.Source)
+				source, ok := made.(processor.Source)
+				require.True(t, ok)
+				d.sources[topic] = source
 				d.extract[topic] = n.Timestamp
 			}
 		}
 	}
 	for _, n := range plan.Nodes {
 		for _, c := range n.Children {
-			if err := nodes[n.Name].(processor.Attacher).Attach(c, nodes[c]); err != nil {
+			parent, ok := nodes[n.Name].(processor.Attacher)
+			require.True(t, ok)
+			if err := parent.Attach(c, nodes[c]); err != nil {
 				return nil, err
 			}
 		}
@@ -252,7 +255,7 @@ var _ processor.TaskContext = (*driver)(nil)
 
 func (d *driver) ApplicationID() string              { return "app" }
 func (d *driver) TaskID() record.TaskID              { return record.TaskID{} }
-func (d *driver) Logger() *slog.Logger               { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func (d *driver) Logger() *slog.Logger               { return slog.New(slog.DiscardHandler) }
 func (d *driver) Current() *processor.RecordMetadata { return &d.current }
 func (d *driver) StreamTime() int64                  { return d.streamTime }
 func (d *driver) WallClock() int64                   { return d.wallClock }

@@ -10,8 +10,8 @@ import (
 
 // FlatMap makes any number of records of one, in the order in which f yields them. Each is processed to the end before
 // the next is asked for. Since the key may change, the next grouping, ToTable or join goes through a repartition topic;
-// prefer [FlatMapValues] where the key stays. Nulls are passed to f as zero values. A nil serde means: as s has it if the
-// type stays, else none.
+// prefer [FlatMapValues] where the key stays. Nulls are passed to f as zero values. A nil serde means: as s has it if
+// the type stays, else none.
 func FlatMap[K, V, K2, V2 any](
 	s *KStream[K, V], f func(key K, value V) iter.Seq2[K2, V2], keySerde serde.Serde[K2], valueSerde serde.Serde[V2],
 	opts ...NodeOption,

@@ -6,9 +6,9 @@ import (
 	"github.com/tidemarkio/tidemark/serde"
 )
 
-// FlatMapValues makes any number of records of one, with the same key. A null value of a type without nil gives none and
-// f is not called; of a nil-able type f is called with nil. f may return the same slice every time. A nil serde means: as
-// s has it if the type stays, else none.
+// FlatMapValues makes any number of records of one, with the same key. A null value of a type without nil gives none
+// and f is not called; of a nil-able type f is called with nil. f may return the same slice every time. A nil serde
+// means: as s has it if the type stays, else none.
 func FlatMapValues[K, V, V2 any](
 	s *KStream[K, V], f func(value V) []V2, valueSerde serde.Serde[V2], opts ...NodeOption,
 ) *KStream[K, V2] {

@@ -8,8 +8,8 @@ import (
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// graphNode is a declared node: untyped but for the closure that makes it. Everything that a later declaration may still
-// change (children, stores, whether a table sends old values) is read when the plan is lowered or a task is made.
+// graphNode is a declared node: untyped but for the closure that makes it. Everything that a later declaration may
+// still change (children, stores, whether a table sends old values) is read when the plan is lowered or a task is made.
 type graphNode struct {
 	name     string
 	kind     processor.NodeKind

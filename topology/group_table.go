@@ -21,10 +21,10 @@ type KGroupedTable[K, V any] struct {
 	repartitioned *graphNode
 }
 
-// GroupTableBy groups a table by the key that f gives each row, with a value to aggregate (Kafka Streams' KTable.groupBy),
-// through a repartition topic. A nil key or value leaves the row out. f must give the same result for the same row every
-// time, since it is asked again when the row goes. It gives the table a store if it has none. A nil serde means: as t has
-// it if the type stays, else none.
+// GroupTableBy groups a table by the key that f gives each row, with a value to aggregate (Kafka Streams'
+// KTable.groupBy), through a repartition topic. A nil key or value leaves the row out. f must give the same result for
+// the same row every time, since it is asked again when the row goes. It gives the table a store if it has none. A nil
+// serde means: as t has it if the type stays, else none.
 func GroupTableBy[K, V, K2, V2 any](
 	t *KTable[K, V], f func(key K, value V) (K2, V2), keySerde serde.Serde[K2], valueSerde serde.Serde[V2],
 	opts ...GroupOption,

@@ -8,8 +8,8 @@ import (
 	"github.com/tidemarkio/tidemark/processor"
 )
 
-// Build lowers what was declared to a plan. Its error joins all mistakes, each a *[BuildError], in order of declaration.
-// The builder may be used further; a later Build gives a new plan.
+// Build lowers what was declared to a plan. Its error joins all mistakes, each a *[BuildError], in order of
+// declaration. The builder may be used further; a later Build gives a new plan.
 func (b *Builder) Build() (*processor.Plan, error) {
 	errs := make([]error, 0, len(b.errs))
 	for _, e := range b.errs {

@@ -8,8 +8,8 @@ import (
 
 // Map replaces key and value. Since the key may change, the next grouping, ToTable or join goes through a repartition
 // topic; prefer [MapValues] where the key stays. Nulls are passed to f as zero values; a null value of a type without
-// nil stays null, whatever f returns for it, so that a tombstone remains one. A nil serde means: as s has it if the type
-// stays, else none.
+// nil stays null, whatever f returns for it, so that a tombstone remains one. A nil serde means: as s has it if the
+// type stays, else none.
 func Map[K, V, K2, V2 any](
 	s *KStream[K, V], f func(key K, value V) (K2, V2), keySerde serde.Serde[K2], valueSerde serde.Serde[V2],
 	opts ...NodeOption,

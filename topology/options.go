@@ -8,8 +8,8 @@ import (
 	"github.com/tidemarkio/tidemark/serde"
 )
 
-// Options come in families, one per kind of operator, so that the compiler rejects one in the wrong place. An option may
-// belong to several.
+// Options come in families, one per kind of operator, so that the compiler rejects one in the wrong place. An option
+// may belong to several.
 type (
 	// NodeOption is for operators without state: [Named].
 	NodeOption interface{ applyNode(c *nodeConfig) }
@@ -79,9 +79,9 @@ type (
 // Name is the option that [Named] returns.
 type Name string
 
-// Named names the node of an operator; for a group or a repartition also the internal topic, <name>-repartition, that it
-// may need. Names are unique in a topology. Defaults to Kafka Streams' generated name, which changes when operators are
-// added above.
+// Named names the node of an operator; for a group or a repartition also the internal topic, <name>-repartition, that
+// it may need. Names are unique in a topology. Defaults to Kafka Streams' generated name, which changes when operators
+// are added above.
 func Named(name string) Name { return Name(name) }
 
 func (n Name) applyNode(c *nodeConfig)               { c.name = string(n) }
@@ -99,8 +99,9 @@ type Materialized func(c *storeConfig)
 func (m Materialized) applyStore(c *storeConfig) { m(c) }
 func (m Materialized) applyTable(c *tableConfig) { m(&c.storeConfig) }
 
-// As names the store of an operator, and with it the changelog topic <application-id>-<name>-changelog. A table operator
-// that can do without a store gets one by it. Defaults to a generated name, or to no store where none is needed.
+// As names the store of an operator, and with it the changelog topic <application-id>-<name>-changelog. A table
+// operator that can do without a store gets one by it. Defaults to a generated name, or to no store where none is
+// needed.
 func As(store string) Materialized { return func(c *storeConfig) { c.store = store } }
 
 // WithoutCaching forwards every update instead of a key's last one per commit. Defaults to caching.

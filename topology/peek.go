@@ -5,8 +5,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Peek calls f for every record and passes the record on. Null keys and values are passed as zero values. f may run again
-// for a record whose transaction failed.
+// Peek calls f for every record and passes the record on. Null keys and values are passed as zero values. f may run
+// again for a record whose transaction failed.
 func (s *KStream[K, V]) Peek(f func(key K, value V), opts ...NodeOption) *KStream[K, V] {
 	s.b.needFunc("Peek", f == nil)
 	return derive(s, "Peek", "KSTREAM-PEEK-", opts, s.keySerde, s.valueSerde, s.rekeyed,

@@ -7,9 +7,9 @@ import (
 	"github.com/tidemarkio/tidemark/serde"
 )
 
-// Process runs a processor of the user's (Kafka Streams' process). newProcessor is called once per task and must return a
-// new one every time. [WithStores] names the stores it uses. Since the key may change, the next grouping, ToTable or join
-// goes through a repartition topic. A nil serde means: as s has it if the type stays, else none.
+// Process runs a processor of the user's (Kafka Streams' process). newProcessor is called once per task and must return
+// a new one every time. [WithStores] names the stores it uses. Since the key may change, the next grouping, ToTable or
+// join goes through a repartition topic. A nil serde means: as s has it if the type stays, else none.
 func Process[K, V, K2, V2 any](
 	s *KStream[K, V], newProcessor func() processor.Processor[K, V, K2, V2],
 	keySerde serde.Serde[K2], valueSerde serde.Serde[V2], opts ...ProcessOption,

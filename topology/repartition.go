@@ -9,8 +9,8 @@ import (
 	"github.com/tidemarkio/tidemark/serde"
 )
 
-// Repartition sends the stream through an internal topic, so that records with equal keys meet in one task. Grouping and
-// joining do so by themselves where it is needed; this gives it a name and a number of partitions ([Named],
+// Repartition sends the stream through an internal topic, so that records with equal keys meet in one task. Grouping
+// and joining do so by themselves where it is needed; this gives it a name and a number of partitions ([Named],
 // [Partitions]). Records with a null key do not enter the topic.
 func (s *KStream[K, V]) Repartition(opts ...RepartitionOption) *KStream[K, V] {
 	var c repartitionConfig
@@ -27,7 +27,7 @@ func (s *KStream[K, V]) Repartition(opts ...RepartitionOption) *KStream[K, V] {
 }
 
 // generatedName matches the names for which the nodes around a repartition topic get generated names too.
-var generatedName = regexp.MustCompile(`^KSTREAM.*-[0-9]{10}$`) //nolint:gochecknoglobals // immutable
+var generatedName = regexp.MustCompile(`^KSTREAM.*-[0-9]{10}$`)
 
 // addRepartition adds filter, sink, topic and source, and returns the source's node.
 func addRepartition[K, V any](

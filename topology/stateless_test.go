@@ -213,7 +213,8 @@ func TestFlatMapStopsAtAnError(t *testing.T) {
 	s := topology.FlatMap(topology.Stream(b, "in", serde.String, serde.String),
 		func(k, v string) iter.Seq2[string, string] {
 			return func(yield func(string, string) bool) {
-				for n++; yield(k, v); n++ {
+				for more := true; more; n++ {
+					more = yield(k, v)
 				}
 			}
 		}, nil, nil)

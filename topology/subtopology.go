@@ -6,9 +6,9 @@ import (
 	"github.com/tidemarkio/tidemark/processor"
 )
 
-// subtopologies divides a plan into its connected parts: nodes are connected by edges and by stores, not by topics. They
-// are numbered in the order in which their first nodes were declared, so that an operator added at the end of a program
-// does not renumber the tasks of what stands before it.
+// subtopologies divides a plan into its connected parts: nodes are connected by edges and by stores, not by topics.
+// They are numbered in the order in which their first nodes were declared, so that an operator added at the end of a
+// program does not renumber the tasks of what stands before it.
 func subtopologies(p *processor.Plan) []*processor.Subtopology {
 	index := make(map[string]int, len(p.Nodes))
 	for i, n := range p.Nodes {
@@ -36,7 +36,7 @@ func subtopologies(p *processor.Plan) []*processor.Subtopology {
 		root := sets.find(i)
 		sub := byRoot[root]
 		if sub == nil {
-			sub = &processor.Subtopology{ID: int32(len(all))} //nolint:gosec // fewer than 2^31 nodes
+			sub = &processor.Subtopology{ID: int32(len(all))}
 			byRoot[root] = sub
 			all = append(all, sub)
 		}

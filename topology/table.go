@@ -85,8 +85,8 @@ func addStoreFor[K, V any](
 	node.useStore(name)
 }
 
-// rows keeps the rows of a table node, if it has a store, and tells its children of updates. Nodes embed it. Owned by the
-// task goroutine.
+// rows keeps the rows of a table node, if it has a store, and tells its children of updates. Nodes embed it. Owned by
+// the task goroutine.
 type rows[K, V any] struct {
 	processor.Outputs[K, Change[V]]
 	userNode

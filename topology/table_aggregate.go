@@ -13,9 +13,9 @@ func CountTable[K, V any](g *KGroupedTable[K, V], opts ...StoreOption) *KTable[K
 		serde.Int64, opts)
 }
 
-// AggregateTable folds the rows of each group into one value (Kafka Streams' KGroupedTable.aggregate): add takes a row in,
-// subtract takes one out that was in. A nil aggregate deletes the result; the next row starts from initial. Neither may
-// modify the aggregate it is given. A serde for A is needed.
+// AggregateTable folds the rows of each group into one value (Kafka Streams' KGroupedTable.aggregate): add takes a row
+// in, subtract takes one out that was in. A nil aggregate deletes the result; the next row starts from initial. Neither
+// may modify the aggregate it is given. A serde for A is needed.
 func AggregateTable[K, V, A any](
 	g *KGroupedTable[K, V], initial func() A, add, subtract func(key K, value V, aggregate A) A,
 	valueSerde serde.Serde[A], opts ...StoreOption,

@@ -4,8 +4,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Filter keeps the rows for which predicate is true; a row for which it ceases to be is deleted. With [As] the result has
-// a store of its own. A tombstone is forwarded also for a row that never passed, unless the table knows old values.
+// Filter keeps the rows for which predicate is true; a row for which it ceases to be is deleted. With [As] the result
+// has a store of its own. A tombstone is forwarded also for a row that never passed, unless the table knows old values.
 func (t *KTable[K, V]) Filter(predicate func(key K, value V) bool, opts ...StoreOption) *KTable[K, V] {
 	return t.filter("Filter", predicate, true, opts)
 }

@@ -4,9 +4,9 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// ReduceTable folds the rows of each group into one value of the same type (Kafka Streams' KGroupedTable.reduce): add takes
-// a row in, subtract takes one out that was in. The first row is taken as it is. A nil result deletes the group's. Neither
-// may modify its arguments.
+// ReduceTable folds the rows of each group into one value of the same type (Kafka Streams' KGroupedTable.reduce): add
+// takes a row in, subtract takes one out that was in. The first row is taken as it is. A nil result deletes the
+// group's. Neither may modify its arguments.
 func ReduceTable[K, V any](
 	g *KGroupedTable[K, V], add, subtract func(aggregate, value V) V, opts ...StoreOption,
 ) *KTable[K, V] {

@@ -5,9 +5,9 @@ import (
 	"github.com/tidemarkio/tidemark/serde"
 )
 
-// Table reads a topic as a table (Kafka Streams' StreamsBuilder.table): a record replaces the row of its key, a null value
-// deletes it, the last to arrive wins whatever its timestamp. Records with a null key are dropped. With [As] the rows are
-// kept in a store of that name; without, only if an operator below needs them. Both serdes are needed.
+// Table reads a topic as a table (Kafka Streams' StreamsBuilder.table): a record replaces the row of its key, a null
+// value deletes it, the last to arrive wins whatever its timestamp. Records with a null key are dropped. With [As] the
+// rows are kept in a store of that name; without, only if an operator below needs them. Both serdes are needed.
 func Table[K, V any](
 	b *Builder, topic string, keySerde serde.Serde[K], valueSerde serde.Serde[V], opts ...TableOption,
 ) *KTable[K, V] {
@@ -26,8 +26,8 @@ func Table[K, V any](
 	return tableOf(b, "Table", source, name, storeName, c.storeConfig, keySerde, valueSerde)
 }
 
-// tableOf declares the node that makes a table of the records of parent. It has a store from the start if the user named
-// one, and gets storeName later if it is needed.
+// tableOf declares the node that makes a table of the records of parent. It has a store from the start if the user
+// named one, and gets storeName later if it is needed.
 func tableOf[K, V any](
 	b *Builder, operator string, parent *graphNode, name, storeName string, c storeConfig,
 	keySerde serde.Serde[K], valueSerde serde.Serde[V],

@@ -16,9 +16,10 @@ type stringTable = *topology.KTable[string, string]
 // rowsOf returns the rows of a store of text.
 func rowsOf(t *testing.T, d *driver, name string) map[string]string {
 	t.Helper()
-	require.Contains(t, d.stores, name)
+	kv, ok := d.stores[name].(*store.KeyValue[string, string])
+	require.True(t, ok)
 	out := map[string]string{}
-	for e, err := range d.stores[name].(*store.KeyValue[string, string]).All() {
+	for e, err := range kv.All() {
 		require.NoError(t, err)
 		out[e.Key] = e.Value
 	}
@@ -172,7 +173,8 @@ func TestCachedTables(t *testing.T) {
 	require.Equal(t, []string{"b=1@7", "c=1@7"}, d.take("counts", number))
 }
 
-// TestFlushGivesStoresBelowTheUpdatesTime pins that a flush does not lend its updates the time of the last input record.
+// TestFlushGivesStoresBelowTheUpdatesTime pins that a flush does not lend its updates the time of the last input
+// record.
 func TestFlushGivesStoresBelowTheUpdatesTime(t *testing.T) {
 	b := topology.NewBuilder()
 	s := topology.Stream(b, "in", serde.String, serde.String)

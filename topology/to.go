@@ -8,8 +8,8 @@ import (
 	"github.com/tidemarkio/tidemark/serde"
 )
 
-// To writes the stream to a topic, which must exist. The serdes are the stream's unless [WithSerdes] gives others. Records
-// are written in the transaction that commits their inputs.
+// To writes the stream to a topic, which must exist. The serdes are the stream's unless [WithSerdes] gives others.
+// Records are written in the transaction that commits their inputs.
 func (s *KStream[K, V]) To(topic string, opts ...SinkOption) {
 	if topic == "" {
 		s.b.fail("To", "a topic needs a name")
