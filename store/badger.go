@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -24,7 +25,9 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/pb"
 	sst "github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
 	"github.com/dgraph-io/ristretto/v2/z"
+	"google.golang.org/protobuf/proto"
 )
 
 // badgerEngine keeps committed state in one Badger database, in managed mode.
@@ -40,14 +43,26 @@ import (
 // in silence. So we look before it does: a directory that was closed carries a seal with the sizes of its files; one
 // without is read in full.
 type badgerEngine struct {
-	dir     string
-	db      *badger.DB
-	version uint64 // of the last flush
-	// empty until the end of the first flush. Readers skip an empty engine, which lets that flush use Badger's bulk
-	// writer: it must have the database for itself.
-	empty      atomic.Bool
+	dir    string
+	budget *Budget
+	logger *slog.Logger
+
+	// mu guards db against ingest, which takes the database away. Readers hold it shared while they use db. A scan's
+	// loop body may read again, so nobody may begin to ingest during a scan: see beginIngest.
+	mu struct {
+		sync.RWMutex
+
+		db     *badger.DB // nil between an ingest and the next use
+		closed bool
+	}
+
+	// The rest belongs to the flush, and to others only while none runs.
+
+	version    uint64 // of the last flush
 	checkpoint Checkpoint
 	found      bool
+	// empty until the end of the first flush. Readers skip an empty engine.
+	empty atomic.Bool
 }
 
 var _ Engine = (*badgerEngine)(nil)
@@ -58,8 +73,11 @@ const (
 	namesKey      = "\x00\x00n"
 )
 
-// bulkEntriesMin is the size from which the first flush uses the bulk writer, which has a fixed cost.
-const bulkEntriesMin = 4096
+// ingestEntriesMin is the size from which ingest pays, since it closes and opens the database.
+const ingestEntriesMin = 4096
+
+// badgerBlockBytes is the size of a block in a table before compression.
+const badgerBlockBytes = 4 << 10
 
 const corruptHint = "remove the task's directory: its state is restored from a snapshot or the changelog"
 
@@ -82,7 +100,8 @@ func badgerOptions(dir string, memtable int64, budget *Budget, logger *slog.Logg
 		WithNumLevelZeroTablesStall(8).
 		WithBaseTableSize(2 << 20).
 		WithBaseLevelSize(4 << 20).
-		WithMaxLevels(5).
+		WithMaxLevels(ingestLevels).
+		WithBlockSize(badgerBlockBytes).
 		WithCompactL0OnClose(false).
 		WithValueLogFileSize(16 << 20)
 	// Values inline: value-log collection does not give back what a threshold put there (badger#1228). Badger's own
@@ -105,29 +124,62 @@ func openBadger(dir string, budget *Budget, logger *slog.Logger) (_ *badgerEngin
 	if err := os.Remove(filepath.Join(dir, sealFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	e := &badgerEngine{dir: dir}
+	e := &badgerEngine{dir: dir, budget: budget, logger: logger}
 	defer func() {
 		if r := recover(); r != nil {
 			err = &CorruptError{Dir: dir, Err: fmt.Errorf("badger panicked: %v", r), Hint: corruptHint}
 		}
-		if err != nil && e.db != nil {
-			_ = e.db.Close() // the first error counts
+		if err != nil && e.mu.db != nil {
+			_ = e.mu.db.Close() // the first error counts
 		}
 	}()
-	if e.db, err = badger.OpenManaged(badgerOptions(dir, max(budget.memtableBytes(), logBytes), budget, logger)); err != nil {
-		return nil, classifyOpen(dir, err)
+	if err := e.reopenLocked(logBytes); err != nil {
+		return nil, err
 	}
 	if err := e.loadCheckpoint(); err != nil {
 		return nil, err
 	}
 	if !e.found {
 		// Data without a checkpoint is what a crash left of the first flush. It says nothing that can be relied on.
-		if err := e.db.DropAll(); err != nil {
+		if err := e.mu.db.DropAll(); err != nil {
 			return nil, fmt.Errorf("store: %s: drop incomplete data: %w", dir, err)
 		}
 	}
 	e.empty.Store(!e.found)
 	return e, nil
+}
+
+func (e *badgerEngine) reopenLocked(logBytes int64) error {
+	memtable := max(e.budget.memtableBytes(), logBytes)
+	db, err := badger.OpenManaged(badgerOptions(e.dir, memtable, e.budget, e.logger))
+	if err != nil {
+		return classifyOpen(e.dir, err)
+	}
+	db.SetDiscardTs(e.version)
+	e.mu.db = db
+	return nil
+}
+
+// acquire returns the database, which stays until release is called.
+func (e *badgerEngine) acquire() (db *badger.DB, release func(), err error) {
+	for {
+		e.mu.RLock()
+		if e.mu.db != nil && !e.mu.closed {
+			return e.mu.db, e.mu.RUnlock, nil
+		}
+		e.mu.RUnlock()
+		e.mu.Lock()
+		switch {
+		case e.mu.closed:
+			err = ErrClosed
+		case e.mu.db == nil:
+			err = e.reopenLocked(0)
+		}
+		e.mu.Unlock()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
 }
 
 // classifyOpen tells damage from circumstances.
@@ -152,13 +204,18 @@ func (e *badgerEngine) loadCheckpoint() error {
 		return &CorruptError{Dir: e.dir, Err: err, Hint: corruptHint}
 	}
 	e.version, e.found = version, true
-	e.db.SetDiscardTs(version)
+	e.mu.db.SetDiscardTs(version)
 	return nil
 }
 
 // Get implements [Engine].
 func (e *badgerEngine) Get(key, dst []byte) (value []byte, found bool, err error) {
-	txn := e.db.NewTransactionAt(math.MaxUint64, false)
+	db, release, err := e.acquire()
+	if err != nil {
+		return nil, false, err
+	}
+	defer release()
+	txn := db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -190,11 +247,13 @@ func (e *badgerEngine) readError(err error) error {
 // Scan implements [Engine].
 func (e *badgerEngine) Scan(lo, hi []byte, reverse bool) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if e.db.IsClosed() {
-			yield(Entry{}, ErrClosed)
+		db, release, err := e.acquire()
+		if err != nil {
+			yield(Entry{}, err)
 			return
 		}
-		txn := e.db.NewTransactionAt(math.MaxUint64, false)
+		defer release()
+		txn := db.NewTransactionAt(math.MaxUint64, false)
 		defer txn.Discard()
 		o := badger.DefaultIteratorOptions
 		o.PrefetchValues = false // they are inline; prefetching would cost a goroutine
@@ -240,50 +299,71 @@ func (e *badgerEngine) Scan(lo, hi []byte, reverse bool) iter.Seq2[Entry, error]
 
 // Flush implements [Engine].
 func (e *badgerEngine) Flush(entries iter.Seq[Entry], checkpoint Checkpoint) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("store: %s: badger panicked during a flush: %v", e.dir, r)
-		}
-	}()
-	version := max(uint64(checkpoint.Epoch), e.version+1)
+	defer e.recoverTo(&err, "flush")
 	next, stop := iter.Pull(entries)
 	defer stop()
 	var first []Entry
-	for e.Empty() && len(first) < bulkEntriesMin {
-		at, ok := next()
-		if !ok {
-			break
-		}
-		if at.Value != nil { // nothing to delete
+	if e.Empty() {
+		for len(first) < ingestEntriesMin {
+			at, ok := next()
+			if !ok {
+				break
+			}
 			first = append(first, at)
 		}
+		if len(first) == ingestEntriesMin {
+			e.mu.Lock() // nobody reads an empty engine
+			defer e.mu.Unlock()
+			if err := e.ingestLocked(first, next, checkpoint); err != nil {
+				return err
+			}
+			return e.reopenLocked(0)
+		}
 	}
-	if e.Empty() && len(first) == bulkEntriesMin {
-		err = e.bulk(first, next, version)
-	} else {
-		err = e.batch(first, next, version)
-	}
+	db, release, err := e.acquire()
 	if err != nil {
+		return err
+	}
+	defer release()
+	version := e.nextVersion(checkpoint)
+	if err = batch(db, first, next, version); err != nil {
 		return fmt.Errorf("store: %s: write: %w", e.dir, err)
 	}
-	value := appendCheckpoint(binary.AppendUvarint(nil, version), checkpoint)
-	txn := e.db.NewTransactionAt(version, true)
+	txn := db.NewTransactionAt(version, true)
 	defer txn.Discard()
-	if err = txn.Set([]byte(checkpointKey), value); err == nil {
+	if err = txn.Set([]byte(checkpointKey), encodeVersioned(version, checkpoint)); err == nil {
 		err = txn.CommitAt(version, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("store: %s: write checkpoint: %w", e.dir, err)
 	}
-	e.db.SetDiscardTs(version)
-	e.version, e.checkpoint, e.found = version, checkpoint.clone(), true
-	e.empty.Store(false)
+	db.SetDiscardTs(version)
+	e.flushed(version, checkpoint)
 	return nil
 }
 
+func (e *badgerEngine) recoverTo(err *error, what string) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("store: %s: badger panicked during %s: %v", e.dir, what, r)
+	}
+}
+
+func (e *badgerEngine) nextVersion(checkpoint Checkpoint) uint64 {
+	return max(uint64(checkpoint.Epoch), e.version+1)
+}
+
+func encodeVersioned(version uint64, checkpoint Checkpoint) []byte {
+	return appendCheckpoint(binary.AppendUvarint(nil, version), checkpoint)
+}
+
+func (e *badgerEngine) flushed(version uint64, checkpoint Checkpoint) {
+	e.version, e.checkpoint, e.found = version, checkpoint.clone(), true
+	e.empty.Store(false)
+}
+
 // batch writes through Badger's log and memtable.
-func (e *badgerEngine) batch(first []Entry, next func() (Entry, bool), version uint64) error {
-	w := e.db.NewWriteBatchAt(version)
+func batch(db *badger.DB, first []Entry, next func() (Entry, bool), version uint64) error {
+	w := db.NewWriteBatchAt(version)
 	w.SetMaxPendingTxns(4)
 	defer w.Cancel()
 	// Badger keeps the entries until they are written. One allocation for many.
@@ -322,51 +402,176 @@ func entryError(at Entry, err error) error {
 	return err
 }
 
-// bulk writes tables of the lowest level, without log, memtable and compaction.
-func (e *badgerEngine) bulk(first []Entry, next func() (Entry, bool), version uint64) error {
-	w := e.db.NewStreamWriter()
-	if err := w.Prepare(); err != nil {
-		w.Cancel()
-		return err
+// beginIngest takes the database away from readers until ingest returns. Called by the task goroutine, which cannot be
+// in a scan then; were the lock taken by the flush goroutine, a scan that began before it could wait for itself.
+func (e *badgerEngine) beginIngest() { e.mu.Lock() }
+
+// ingest is Flush for large amounts while nobody reads, as in a restore. It writes tables in key order and makes them
+// part of the database with one rename: no log, no memtable, no compaction before the restore is over. The database
+// stays closed until somebody needs it.
+func (e *badgerEngine) ingest(entries iter.Seq[Entry], checkpoint Checkpoint) (err error) {
+	defer e.mu.Unlock()
+	defer e.recoverTo(&err, "ingest")
+	next, stop := iter.Pull(entries)
+	defer stop()
+	return e.ingestLocked(nil, next, checkpoint)
+}
+
+// bitDelete is Badger's mark of a deletion.
+const bitDelete = 1
+
+func (e *badgerEngine) ingestLocked(first []Entry, next func() (Entry, bool), checkpoint Checkpoint) error {
+	if e.mu.closed {
+		return ErrClosed
 	}
-	const bufferBytes = 1 << 20
-	buf := z.NewBuffer(2*bufferBytes, "tidemark.bulk")
-	defer func() { _ = buf.Release() }()
-	kv := &pb.KV{Version: version, StreamId: 1}
-	put := func(at Entry) error {
-		kv.Key, kv.Value = at.Key, at.Value
-		badger.KVToBuffer(kv, buf)
-		if buf.LenNoPadding() < bufferBytes {
-			return nil
+	if e.mu.db != nil {
+		db := e.mu.db
+		e.mu.db = nil
+		if err := db.Close(); err != nil {
+			return fmt.Errorf("store: %s: close for ingest: %w", e.dir, err)
 		}
-		err := w.Write(buf)
-		buf.Reset()
-		return err
 	}
-	for _, at := range first {
-		if err := put(at); err != nil {
-			w.Cancel()
+	tables, err := readManifest(e.dir)
+	if err != nil {
+		return &CorruptError{Dir: e.dir, File: badger.ManifestFilename, Err: err, Hint: corruptHint}
+	}
+	// Above all that is there, so that it is found first; in level 0 the higher number is.
+	w := tableWriter{dir: e.dir, version: e.nextVersion(checkpoint), level: ingestLevels - 1}
+	for id, t := range tables {
+		w.nextID = max(w.nextID, id)
+		w.level = min(w.level, max(int(t.Level), 1)-1)
+	}
+	w.nextID++
+	w.pool = z.NewAllocatorPool(2)
+	defer w.pool.Release()
+	deletions := e.found // otherwise there is nothing to delete
+	err = w.add([]byte(checkpointKey), encodeVersioned(w.version, checkpoint))
+	for i := 0; err == nil; i++ {
+		var at Entry
+		if i < len(first) {
+			at = first[i]
+		} else {
+			var ok bool
+			if at, ok = next(); !ok {
+				break
+			}
+		}
+		if at.Value != nil || deletions {
+			err = w.add(at.Key, at.Value)
+		}
+	}
+	if err = errors.Join(err, w.finish()); err == nil {
+		err = w.register(tables)
+	}
+	if err != nil {
+		// Badger removes tables that its manifest does not list.
+		return fmt.Errorf("store: %s: ingest: %w", e.dir, err)
+	}
+	e.flushed(w.version, checkpoint)
+	return nil
+}
+
+// tableWriter writes Badger's tables.
+type tableWriter struct {
+	dir     string
+	version uint64
+	level   int
+	nextID  uint64
+	pool    *z.AllocatorPool
+
+	builder *sst.Builder
+	key     []byte // scratch
+	made    []uint64
+}
+
+// ingestLevels is the number of levels, and ingestTableBytes the size of the tables that ingest makes.
+const (
+	ingestLevels     = 5
+	ingestTableBytes = 16 << 20
+)
+
+func (w *tableWriter) add(key, value []byte) error {
+	if w.builder != nil && w.builder.ReachedCapacity() {
+		if err := w.finish(); err != nil {
 			return err
 		}
 	}
-	for {
-		at, ok := next()
-		if !ok {
-			break
-		}
-		if at.Value == nil {
-			continue
-		}
-		if err := put(at); err != nil {
-			w.Cancel()
-			return err
-		}
+	if w.builder == nil {
+		w.builder = sst.NewTableBuilder(sst.Options{
+			TableSize: ingestTableBytes, BlockSize: badgerBlockBytes, BloomFalsePositive: 0.01,
+			Compression: options.Snappy, AllocPool: w.pool,
+		})
 	}
-	if err := w.Write(buf); err != nil {
-		w.Cancel()
+	w.key = binary.BigEndian.AppendUint64(append(w.key[:0], key...), math.MaxUint64-w.version)
+	v := y.ValueStruct{Value: value}
+	if value == nil {
+		v.Meta = bitDelete
+	}
+	w.builder.Add(w.key, v, 0)
+	return nil
+}
+
+func (w *tableWriter) finish() error {
+	if w.builder == nil {
+		return nil
+	}
+	defer func() {
+		w.builder.Close()
+		w.builder = nil
+	}()
+	id := w.nextID
+	w.nextID++
+	t, err := sst.CreateTable(sst.NewFilename(id, w.dir), w.builder) // synced
+	if err != nil {
 		return err
 	}
-	return w.Flush()
+	w.made = append(w.made, id)
+	return t.Close(-1) // not DecrRef, which deletes the file
+}
+
+// register replaces the manifest by one with the new tables. Its format: a magic number, then change sets, each behind
+// its length and CRC-32C. What was written is read back by Badger's own reader before it takes effect.
+func (w *tableWriter) register(tables map[uint64]badger.TableManifest) error {
+	var set pb.ManifestChangeSet
+	change := func(id uint64, level int, keyID uint64, compression options.CompressionType) {
+		set.Changes = append(set.Changes, &pb.ManifestChange{
+			Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(level), KeyId: keyID, Compression: uint32(compression),
+			EncryptionAlgo: pb.EncryptionAlgo_aes, // what Badger writes also without encryption
+		})
+	}
+	for _, id := range slices.Sorted(maps.Keys(tables)) {
+		change(id, int(tables[id].Level), tables[id].KeyID, tables[id].Compression)
+	}
+	for _, id := range w.made {
+		change(id, w.level, 0, options.Snappy)
+	}
+	body, err := proto.Marshal(&set)
+	if err != nil {
+		return err
+	}
+	data := []byte("Bdgr\x00\x00\x00\x08")
+	data = binary.BigEndian.AppendUint32(data, uint32(len(body)))
+	data = binary.BigEndian.AppendUint32(data, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	data = append(data, body...)
+	check, err := os.MkdirTemp(w.dir, "manifest-check-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(check) }()
+	if err := os.WriteFile(filepath.Join(check, badger.ManifestFilename), data, 0o600); err != nil {
+		return err
+	}
+	got, err := readManifest(check)
+	if err == nil && len(got) != len(set.Changes) {
+		err = fmt.Errorf("%d tables instead of %d", len(got), len(set.Changes))
+	}
+	if err != nil {
+		return fmt.Errorf("manifest cannot be read back: %w", err)
+	}
+	if err := syncDir(w.dir); err != nil { // the tables first
+		return err
+	}
+	return writeFileAtomic(filepath.Join(w.dir, badger.ManifestFilename), data)
 }
 
 // Checkpoint implements [Engine].
@@ -382,14 +587,16 @@ const countExactMax = 100_000
 
 // ApproximateCount implements [Engine].
 func (e *badgerEngine) ApproximateCount(prefix []byte) (uint64, error) {
-	if e.db.IsClosed() {
-		return 0, ErrClosed
-	}
 	if e.Empty() {
 		return 0, nil
 	}
+	db, release, err := e.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	var estimate uint64
-	for _, t := range e.db.Tables() {
+	for _, t := range db.Tables() {
 		left, right := bytes.HasPrefix(t.Left, prefix), bytes.HasPrefix(t.Right, prefix)
 		switch {
 		case left && right:
@@ -401,7 +608,7 @@ func (e *badgerEngine) ApproximateCount(prefix []byte) (uint64, error) {
 	if estimate > countExactMax {
 		return estimate, nil
 	}
-	txn := e.db.NewTransactionAt(math.MaxUint64, false)
+	txn := db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	o := badger.DefaultIteratorOptions
 	o.PrefetchValues = false
@@ -417,7 +624,12 @@ func (e *badgerEngine) ApproximateCount(prefix []byte) (uint64, error) {
 
 // dropPrefix deletes every key with the prefix. Not beside anything else.
 func (e *badgerEngine) dropPrefix(prefix []byte) error {
-	if err := e.db.DropPrefix(prefix); err != nil {
+	db, release, err := e.acquire()
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := db.DropPrefix(prefix); err != nil {
 		return fmt.Errorf("store: %s: drop a removed store: %w", e.dir, err)
 	}
 	return nil
@@ -425,16 +637,17 @@ func (e *badgerEngine) dropPrefix(prefix []byte) error {
 
 // Close implements [Engine]. It seals the directory.
 func (e *badgerEngine) Close() (err error) {
-	if e.db.IsClosed() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.mu.closed {
 		return errors.New("store: engine closed twice")
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("store: %s: badger panicked at close: %v", e.dir, r)
+	e.mu.closed = true
+	defer e.recoverTo(&err, "close")
+	if e.mu.db != nil {
+		if err := e.mu.db.Close(); err != nil {
+			return fmt.Errorf("store: %s: close: %w", e.dir, err)
 		}
-	}()
-	if err := e.db.Close(); err != nil {
-		return fmt.Errorf("store: %s: close: %w", e.dir, err)
 	}
 	return writeSeal(e.dir)
 }
@@ -608,7 +821,7 @@ func verifyTable(path string, compression options.CompressionType, full bool) (e
 	}()
 	// Not Close or DecrRef on the result: the one truncates, the other deletes the file.
 	_, err = sst.OpenTable(f, sst.Options{
-		ReadOnly: true, ChkMode: mode, Compression: compression, BlockSize: 4 << 10,
+		ReadOnly: true, ChkMode: mode, Compression: compression, BlockSize: badgerBlockBytes,
 	})
 	return err
 }

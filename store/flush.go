@@ -74,24 +74,33 @@ func (s *Set) start() error {
 		}
 	}
 	encoded := encodeNames(names)
+	ingest := s.restoring && s.disk != nil && changes >= ingestEntriesMin
+	if ingest {
+		s.disk.beginIngest()
+	}
 	go func() {
 		defer close(job.done)
-		job.err = s.runFlush(disk, memory, encoded, checkpoint)
+		job.err = s.runFlush(disk, memory, encoded, checkpoint, ingest)
 	}()
 	return nil
 }
 
 // runFlush is the flush goroutine. It touches nothing of the set but the engines.
-func (s *Set) runFlush(disk, memory []frozenStore, names []byte, checkpoint Checkpoint) error {
-	if s.memory != nil {
-		if err := s.memory.Flush(entriesOf(memory, nil), checkpoint); err != nil {
-			return &FlushError{Task: s.config.TaskID, Err: err}
-		}
+func (s *Set) runFlush(
+	disk, memory []frozenStore, names []byte, checkpoint Checkpoint, ingest bool,
+) error {
+	var err error
+	switch {
+	case ingest: // first, since it holds a lock
+		err = s.disk.ingest(entriesOf(disk, names), checkpoint)
+	case s.disk != nil:
+		err = s.disk.Flush(entriesOf(disk, names), checkpoint)
 	}
-	if s.disk != nil {
-		if err := s.disk.Flush(entriesOf(disk, names), checkpoint); err != nil {
-			return &FlushError{Task: s.config.TaskID, Dir: s.config.Dir, Err: err}
-		}
+	if err == nil && s.memory != nil {
+		err = s.memory.Flush(entriesOf(memory, nil), checkpoint)
+	}
+	if err != nil {
+		return &FlushError{Task: s.config.TaskID, Dir: s.config.Dir, Err: err}
 	}
 	return nil
 }

@@ -93,6 +93,9 @@ type Set struct {
 	// dirtySince is when the first commit since the last freeze was, by the clock.
 	dirtySince int64
 
+	// restoring says that records were replayed since the last epoch was sealed: nobody reads beside a flush.
+	restoring bool
+
 	running *flushJob // at most one
 	err     error     // of a flush; final
 	closed  bool
@@ -314,6 +317,7 @@ func (s *Set) Seal(epoch record.Epoch, batchFor func(storeName string) *record.B
 	if err := s.usable(); err != nil {
 		return err
 	}
+	s.restoring = false
 	for _, st := range s.stores {
 		var batch *record.Batch
 		if !st.spec.LoggingDisabled {
@@ -359,6 +363,7 @@ func (s *Set) Replay(storeName string, records []record.Raw) error {
 	if !ok {
 		return fmt.Errorf("store: replay: task %s has no store %q", s.config.TaskID, storeName)
 	}
+	s.restoring = true
 	for j := range records {
 		if err := s.stores[i].Replay(&records[j]); err != nil {
 			return err
