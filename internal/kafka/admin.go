@@ -170,8 +170,8 @@ func (a *Admin) ready(ctx context.Context, topic string) error {
 	return sarama.ErrUnknownTopicOrPartition
 }
 
-// FenceProducer implements [worker.Admin]: it aborts what the transactional id has open, waits for what it has prepared,
-// and makes brokers refuse what it sends later.
+// FenceProducer implements [worker.Admin]: it aborts what the transactional id has open, waits for what it has
+// prepared, and makes brokers refuse what it sends later.
 func (a *Admin) FenceProducer(ctx context.Context, transactionalID string) error {
 	if transactionalID == "" {
 		return errors.New("kafka: fence a producer: the transactional id is empty")
@@ -264,8 +264,8 @@ func unstable(err error) error {
 	return err
 }
 
-// BlockingProducers implements [worker.Admin]. Best effort: an id that no coordinator knows any more is missing, and brokers before
-// Kafka 3.0 cannot tell at all.
+// BlockingProducers implements [worker.Admin]. Best effort: an id that no coordinator knows any more is missing, and
+// brokers before Kafka 3.0 cannot tell at all.
 func (a *Admin) BlockingProducers(ctx context.Context, tp record.TopicPartition) ([]string, error) {
 	var ids []string
 	err := retry(ctx, defaultBackoff(), func() (err error) {
@@ -334,9 +334,9 @@ func (a *Admin) blockingProducers(ctx context.Context, tp record.TopicPartition)
 }
 
 // callBroker is call on the connection to a broker.
-func callBroker[Q, R any](ctx context.Context, s *conns, broker int32, method func(*sarama.Broker, Q) (R, error), req Q) (
-	R, error,
-) {
+func callBroker[Q, R any](
+	ctx context.Context, s *conns, broker int32, method func(*sarama.Broker, Q) (R, error), req Q,
+) (R, error) {
 	c, err := s.get(ctx, broker)
 	if err != nil {
 		var zero R
@@ -355,8 +355,9 @@ func withMessage(k sarama.KError, message *string) error {
 
 // adminError says what failed and, if permission is missing, which.
 func adminError(what, permission string, err error) error {
-	var k sarama.KError
-	if errors.As(err, &k) && errors.Is(classOf(k), eos.ErrFatal) && strings.Contains(k.Error(), "uthor") {
+	switch k, _ := errors.AsType[sarama.KError](err); k { //nolint:exhaustive // the others have nothing to grant
+	case sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
+		sarama.ErrTransactionalIDAuthorizationFailed:
 		return fmt.Errorf("kafka: %s: %w: grant %s", what, err, permission)
 	}
 	return fmt.Errorf("kafka: %s: %w", what, err)

@@ -10,7 +10,9 @@ import (
 )
 
 // StartOffsets implements [worker.Admin].
-func (a *Admin) StartOffsets(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error) {
+func (a *Admin) StartOffsets(ctx context.Context, tps []record.TopicPartition) (
+	map[record.TopicPartition]int64, error,
+) {
 	return a.listOffsets(ctx, tps, sarama.OffsetOldest, sarama.ReadUncommitted)
 }
 
@@ -25,9 +27,9 @@ func (a *Admin) EndOffsets(ctx context.Context, tps []record.TopicPartition, com
 	return a.listOffsets(ctx, tps, sarama.OffsetNewest, isolation)
 }
 
-func (a *Admin) listOffsets(ctx context.Context, tps []record.TopicPartition, at int64, isolation sarama.IsolationLevel) (
-	map[record.TopicPartition]int64, error,
-) {
+func (a *Admin) listOffsets(
+	ctx context.Context, tps []record.TopicPartition, at int64, isolation sarama.IsolationLevel,
+) (map[record.TopicPartition]int64, error) {
 	offsets := make(map[record.TopicPartition]int64, len(tps))
 	err := a.perLeader(ctx, tps, func(broker int32, ask []record.TopicPartition) (map[record.TopicPartition]error, error) {
 		req := sarama.NewOffsetRequest(a.client.conf.Version)

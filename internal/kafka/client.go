@@ -22,14 +22,14 @@ var (
 
 // kafkaVersion is what we speak at least: sarama picks request versions by it, each broker's own limits apply on top.
 // 3.7 has all we use (KIP-447, RequireStable, produce v10).
-var kafkaVersion = sarama.V3_7_0_0
+var kafkaVersion = sarama.V3_7_0_0 //nolint:gochecknoglobals // a constant: sarama's versions are arrays
 
 // controllerTopic is asked about when only the brokers matter: sarama's request without topics means all topics.
 const controllerTopic = "__consumer_offsets"
 
-// Client knows the cluster: brokers, partition leaders, coordinators. It has no goroutines: knowledge is fetched when it
-// is missing and dropped when an answer shows that it is stale. It plays sarama.Client's part, whose calls sleep inside
-// and take no context.
+// Client knows the cluster: brokers, partition leaders, coordinators. It has no goroutines: knowledge is fetched when
+// it is missing and dropped when an answer shows that it is stale. It plays sarama.Client's part, whose calls sleep
+// inside and take no context.
 //
 // Safe for concurrent use. Its users ([Producer], [Admin] and so on) keep their own connections.
 type Client struct {

@@ -162,8 +162,8 @@ func (s *conns) Close() error {
 	return nil
 }
 
-// dropIdle closes connections that were not used for a while, so that the next request does not meet one that the broker
-// is closing. Not while requests are under way.
+// dropIdle closes connections that were not used for a while, so that the next request does not meet one that the
+// broker is closing. Not while requests are under way.
 func (s *conns) dropIdle(after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -161,19 +161,15 @@ func (p *Producer) Close() error {
 // Init implements [eos.Producer]. It never continues an old epoch: a plain InitProducerId, as a new process would send,
 // aborts what is open, waits for what is prepared, and fences what is late. Retried until ctx ends or DeliveryTimeout.
 func (p *Producer) Init(ctx context.Context) error {
-	switch s := p.state(); s {
-	case stateClosed:
+	if s := p.state(); s == stateClosed {
 		return p.misuse("Init", s)
-	case stateLost:
-	default:
-		p.worsen(stateLost)
 	}
+	p.worsen(stateLost)
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DeliveryTimeout)
 	defer cancel()
 	id, epoch, err := initProducerID(ctx, p.client, p.control, p.cfg.TransactionalID, p.cfg.TransactionTimeout)
 	if err != nil {
-		var k sarama.KError
-		if errors.As(err, &k) && !retriableCode(k) {
+		if k, ok := errors.AsType[sarama.KError](err); ok && !retriableCode(k) {
 			return p.refused("initialise producer", "", k)
 		}
 		return fmt.Errorf("kafka: initialise producer %q: %w", p.cfg.TransactionalID, err)
@@ -240,6 +236,7 @@ func (p *Producer) misuse(method string, s txnState) error {
 	switch s {
 	case stateClosed:
 		return fmt.Errorf("kafka: %s: %w", method, errClosed)
+	case stateReady, stateOpen, stateEnding:
 	case stateLost, stateDoomed:
 		return fmt.Errorf("kafka: %s: %w: the producer %q is %s", method, eos.ErrAborted, p.cfg.TransactionalID, s)
 	}

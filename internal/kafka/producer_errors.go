@@ -21,7 +21,7 @@ import (
 //     would be refused too, so they call for Init.
 //   - Everything about permission, size of fields and content repeats on every replay: fatal.
 func classOf(k sarama.KError) error {
-	switch k {
+	switch k { //nolint:exhaustive // everything else can only be aborted
 	case sarama.ErrProducerFenced, sarama.ErrInvalidProducerEpoch, sarama.ErrFencedInstancedId:
 		return eos.ErrFenced
 	case sarama.ErrIllegalGeneration, sarama.ErrUnknownMemberId, sarama.ErrRebalanceInProgress:
@@ -39,7 +39,7 @@ func classOf(k sarama.KError) error {
 
 // needsInit tells whether only a new epoch makes the producer usable again.
 func needsInit(k sarama.KError) bool {
-	switch k {
+	switch k { //nolint:exhaustive // no for everything else
 	case sarama.ErrProducerFenced, sarama.ErrInvalidProducerEpoch, sarama.ErrInvalidTxnState, sarama.ErrUnknownProducerID,
 		sarama.ErrInvalidProducerIDMapping, sarama.ErrOutOfOrderSequenceNumber:
 		return true
@@ -49,7 +49,7 @@ func needsInit(k sarama.KError) bool {
 
 // hintFor says what an operator can do about a code, "" if nothing special.
 func hintFor(k sarama.KError, topic, txnID, group string) string {
-	switch k {
+	switch k { //nolint:exhaustive // most speak for themselves
 	case sarama.ErrTopicAuthorizationFailed:
 		return fmt.Sprintf("grant WRITE and DESCRIBE on topic %q to this principal", topic)
 	case sarama.ErrTransactionalIDAuthorizationFailed:
@@ -121,5 +121,6 @@ func (p *Producer) connLost(ctx context.Context, where string, err error) error 
 	n := min(p.losses.Add(1), 8)
 	wait := backoff{first: min(10*time.Millisecond<<(n-1), time.Second), max: time.Second}
 	_ = wait.wait(ctx)
-	return fmt.Errorf("kafka: %s: %w: a transaction is not continued over a lost connection: %w", where, eos.ErrAborted, err)
+	return fmt.Errorf("kafka: %s: %w: a transaction is not continued over a lost connection: %w", where, eos.ErrAborted,
+		err)
 }

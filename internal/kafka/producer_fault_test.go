@@ -372,7 +372,8 @@ func TestAtLeastOnceResendsOverALostConnection(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []int64{2}, offsets, "once, thanks to its sequence number")
 		cutAt(t, env, p.control, keyOf(kmsg.NewPtrOffsetCommitRequest()), executed)
-		require.NoError(t, p.SendOffsets(ctx, eos.Member{Generation: -1}, map[record.TopicPartition]eos.Offset{tp: {Offset: 1}}))
+		position := map[record.TopicPartition]eos.Offset{tp: {Offset: 1}}
+		require.NoError(t, p.SendOffsets(ctx, eos.Member{Generation: -1}, position))
 		require.Equal(t, []string{"a", "b"}, env.committed(t, tp, 2))
 	}
 }

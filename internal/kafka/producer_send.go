@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -325,7 +326,7 @@ func (s *sending) lost(ctx context.Context, parts []*partition, err error) {
 		return
 	}
 	where := fmt.Sprintf("send to %s", parts[0].tp)
-	p.cfg.Logger.Warn("connection to partition leader lost", "request", where, "error", err)
+	p.cfg.Logger.Warn("connection to partition leader lost", slog.String("request", where), slog.Any("error", err))
 	if errors.Is(err, errClosed) {
 		s.abandon(fmt.Errorf("kafka: %s: %w", where, err))
 		return
@@ -350,10 +351,9 @@ func (s *sending) postpone(ctx context.Context, part *partition, where string, e
 		part.retryAt = time.Now().Add(time.Hour)
 	case retriable(err):
 		part.retryAt = time.Now().Add(part.backoff.step())
-		p.cfg.Logger.Debug("send again", "partition", part.tp.String(), "error", err)
+		p.cfg.Logger.Debug("send again", slog.Any("partition", part.tp), slog.Any("error", err))
 	default:
-		var k sarama.KError
-		if errors.As(err, &k) {
+		if k, ok := errors.AsType[sarama.KError](err); ok {
 			s.refuse(p.refused(where, part.tp.Topic, k), stateDoomed)
 			return
 		}
@@ -382,13 +382,13 @@ func (s *sending) answered(ctx context.Context, part *partition, block *sarama.P
 		s.tooLarge(part, block)
 	case sarama.ErrInvalidRecord:
 		err := p.refused(where, part.tp.Topic, block.Err)
-		for _, re := range block.RecordErrors {
-			text := ""
-			if re.BatchIndexErrorMessage != nil {
-				text = *re.BatchIndexErrorMessage
+		if len(block.RecordErrors) > 0 {
+			first := block.RecordErrors[0]
+			text := "refused"
+			if first.BatchIndexErrorMessage != nil {
+				text = *first.BatchIndexErrorMessage
 			}
-			err = fmt.Errorf("%w: record %d: %s", err, b.from+int(re.BatchIndex), text)
-			break
+			err = fmt.Errorf("%w: record %d: %s", err, b.from+int(first.BatchIndex), text)
 		}
 		s.refuse(err, stateDoomed)
 	default:
@@ -429,7 +429,8 @@ func (s *sending) tooLarge(part *partition, block *sarama.ProduceResponseBlock) 
 		}, stateDoomed)
 		return
 	}
-	s.p.cfg.Logger.Debug("batch is too large for the broker, splitting", "partition", part.tp.String(), "bytes", b.bytes)
+	s.p.cfg.Logger.Debug("batch is too large for the broker, splitting",
+		slog.Any("partition", part.tp), slog.Int("bytes", b.bytes))
 	part.bytesMax = b.bytes / 2 // down to single records: fill takes at least one
 	part.sending = nil
 	s.p.giveBuffer(b)

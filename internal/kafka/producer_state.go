@@ -38,6 +38,7 @@ const (
 	stateClosed
 )
 
+//nolint:gochecknoglobals // never written
 var txnStateNames = [...]string{"lost", "ready", "open", "doomed", "ending", "closed"}
 
 func (s txnState) String() string {
@@ -48,6 +49,8 @@ func (s txnState) String() string {
 }
 
 // txnTransitions lists where each state may go.
+//
+//nolint:gochecknoglobals // never written
 var txnTransitions = [...][]txnState{
 	stateLost:   {stateReady, stateClosed},
 	stateReady:  {stateOpen, stateLost, stateClosed},

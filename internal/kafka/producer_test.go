@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -325,7 +326,7 @@ func TestAtLeastOnce(t *testing.T) {
 		require.Empty(t, p.TransactionalID())
 		for i := range 3 {
 			require.NoError(t, p.Begin(ctx, []record.TopicPartition{tp}, true))
-			offsets, err := p.Send(ctx, []*record.Batch{batch(tp, fmt.Sprint(i))})
+			offsets, err := p.Send(ctx, []*record.Batch{batch(tp, strconv.Itoa(i))})
 			require.NoError(t, err)
 			require.Equal(t, []int64{int64(i + 1)}, offsets)
 			member := eos.Member{GroupID: group, Generation: -1}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -12,8 +13,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Begin implements [eos.Producer]. In an open transaction it adds the partitions that are missing. While the broker still
-// writes the markers of the transaction before (CONCURRENT_TRANSACTIONS) it asks again after a millisecond.
+// Begin implements [eos.Producer]. In an open transaction it adds the partitions that are missing. While the broker
+// still writes the markers of the transaction before (CONCURRENT_TRANSACTIONS) it asks again after a millisecond.
 func (p *Producer) Begin(ctx context.Context, partitions []record.TopicPartition, withOffsets bool) error {
 	if !p.transactional() {
 		return nil
@@ -92,7 +93,9 @@ func (p *Producer) addOffsets(ctx context.Context) error {
 }
 
 // SendOffsets implements [eos.Producer].
-func (p *Producer) SendOffsets(ctx context.Context, member eos.Member, offsets map[record.TopicPartition]eos.Offset) error {
+func (p *Producer) SendOffsets(
+	ctx context.Context, member eos.Member, offsets map[record.TopicPartition]eos.Offset,
+) error {
 	if len(offsets) == 0 {
 		return nil
 	}
@@ -143,7 +146,9 @@ func (p *Producer) SendOffsets(ctx context.Context, member eos.Member, offsets m
 }
 
 // commitOffsets commits plainly (at least once).
-func (p *Producer) commitOffsets(ctx context.Context, member eos.Member, offsets map[record.TopicPartition]eos.Offset) error {
+func (p *Producer) commitOffsets(
+	ctx context.Context, member eos.Member, offsets map[record.TopicPartition]eos.Offset,
+) error {
 	where := fmt.Sprintf("commit offsets of group %q", member.GroupID)
 	return p.ask(ctx, sarama.CoordinatorGroup, where, func(c *conn) (string, error) {
 		req := &sarama.OffsetCommitRequest{
@@ -170,7 +175,9 @@ func (p *Producer) commitOffsets(ctx context.Context, member eos.Member, offsets
 
 // ask sends a request to a coordinator until it is answered for good. Error answers that say "not now" are retried in
 // place until ctx ends, see connLost for lost connections. do returns the topic that an error is about.
-func (p *Producer) ask(ctx context.Context, kind sarama.CoordinatorType, where string, do func(*conn) (string, error)) error {
+func (p *Producer) ask(
+	ctx context.Context, kind sarama.CoordinatorType, where string, do func(*conn) (topic string, err error),
+) error {
 	key := p.cfg.GroupID
 	if kind == sarama.CoordinatorTransaction {
 		key = p.cfg.TransactionalID
@@ -192,7 +199,7 @@ func (p *Producer) ask(ctx context.Context, kind sarama.CoordinatorType, where s
 				p.client.forgetCoordinator(kind, key)
 			}
 			if isConnLost(err) {
-				p.cfg.Logger.Warn("connection to coordinator lost", "request", where, "error", err)
+				p.cfg.Logger.Warn("connection to coordinator lost", slog.String("request", where), slog.Any("error", err))
 				if lost := p.connLost(ctx, where, err); lost != nil {
 					return lost
 				}
@@ -202,8 +209,7 @@ func (p *Producer) ask(ctx context.Context, kind sarama.CoordinatorType, where s
 			return fmt.Errorf("kafka: %s: %w", where, errClosed)
 		}
 		if !retriable(err) {
-			var k sarama.KError
-			if errors.As(err, &k) {
+			if k, ok := errors.AsType[sarama.KError](err); ok {
 				return p.refused(where, topic, k)
 			}
 			return p.gaveUp(where, err, ctxCause(ctx))
@@ -244,11 +250,11 @@ func (p *Producer) Commit(ctx context.Context) error {
 	}
 	p.worsen(stateLost)
 	where := fmt.Sprintf("commit transaction %q", p.cfg.TransactionalID)
-	var k sarama.KError
+	k, answered := errors.AsType[sarama.KError](err)
 	switch {
 	case sent == 0:
 		return fmt.Errorf("kafka: %s: %w: nothing was sent: %w", where, eos.ErrAborted, err)
-	case sent == 1 && !isConnLost(err) && errors.As(err, &k) &&
+	case sent == 1 && !isConnLost(err) && answered &&
 		(errors.Is(classOf(k), eos.ErrFenced) || errors.Is(classOf(k), eos.ErrFatal)):
 		return p.refused(where, "", k) // the only request was refused: it did not commit
 	}
@@ -276,10 +282,10 @@ func (p *Producer) Abort(ctx context.Context) error {
 	if err == nil {
 		return p.ended()
 	}
-	p.cfg.Logger.Warn("abort did not go through, initialising", "transactional_id", p.cfg.TransactionalID, "error", err)
+	p.cfg.Logger.Warn("abort did not go through, initialising",
+		slog.String("transactional_id", p.cfg.TransactionalID), slog.Any("error", err))
 	p.worsen(stateLost)
-	var k sarama.KError
-	if errors.As(err, &k) && errors.Is(classOf(k), eos.ErrFenced) {
+	if k, ok := errors.AsType[sarama.KError](err); ok && errors.Is(classOf(k), eos.ErrFenced) {
 		return p.refused(fmt.Sprintf("abort transaction %q", p.cfg.TransactionalID), "", k)
 	}
 	return p.Init(ctx)

@@ -58,15 +58,14 @@ func retriable(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errClosed) {
 		return false
 	}
-	var k sarama.KError
-	if errors.As(err, &k) {
+	if k, ok := errors.AsType[sarama.KError](err); ok {
 		return retriableCode(k)
 	}
 	return errors.Is(err, errLeaderUnknown) || isConnLost(err)
 }
 
 func retriableCode(k sarama.KError) bool {
-	switch k {
+	switch k { //nolint:exhaustive // no for everything else
 	case sarama.ErrUnknownTopicOrPartition, // metadata of a young topic spreads with a delay
 		sarama.ErrLeaderNotAvailable, sarama.ErrNotLeaderForPartition, sarama.ErrReplicaNotAvailable,
 		sarama.ErrFencedLeaderEpoch, sarama.ErrUnknownLeaderEpoch, sarama.ErrOffsetNotAvailable,
@@ -91,11 +90,11 @@ func staleLeader(err error) bool {
 	if isConnLost(err) || errors.Is(err, errLeaderUnknown) {
 		return true
 	}
-	var k sarama.KError
-	if !errors.As(err, &k) {
+	k, ok := errors.AsType[sarama.KError](err)
+	if !ok {
 		return false
 	}
-	switch k {
+	switch k { //nolint:exhaustive // no for everything else
 	case sarama.ErrUnknownTopicOrPartition, sarama.ErrLeaderNotAvailable, sarama.ErrNotLeaderForPartition,
 		sarama.ErrReplicaNotAvailable, sarama.ErrFencedLeaderEpoch, sarama.ErrUnknownLeaderEpoch,
 		sarama.ErrKafkaStorageError, sarama.ErrBrokerNotAvailable, sarama.ErrRequestTimedOut, sarama.ErrNetworkException:
