@@ -60,6 +60,7 @@ build "$peer"
 unset BOOTSTRAP BROKER_PID
 broker_options=(--set broker.session.timeout.ms=3000 --set broker.heartbeat.interval.ms=500 --set group.min.session.timeout.ms=1000)
 broker "${broker_options[@]}"
+say "built, and the broker is up"
 
 pids=()
 loader=

@@ -56,7 +56,7 @@ fetch() {
 }
 
 java_options=(
-  -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
+  -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction=info
   -Dorg.slf4j.simpleLogger.showDateTime=true
   -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info
 )
