@@ -1,12 +1,12 @@
 // Package kafka is the only door to Kafka: it implements the ports [eos.Producer], [worker.Fetcher], [worker.Group],
 // [worker.Admin] and [changelog.Reader] over sarama's protocol types.
 //
-//	             ┌► Fetcher  ─ fetch ────► leaders          one set of connections each, because Kafka serves
-//	 Client ─────┼► Reader   ─ fetch ────► leaders          one connection's requests in order: a long poll
-//	 brokers,    ├► Producer ─ produce ──► leaders          must not hold back a commit
-//	 leaders,    │          └─ txn, offsets ► coordinators
-//	 coordinators├► Group    ─ join, beat ► coordinator
-//	             └► Admin    ─ all else ──► any, leaders
+//	            ┌► Fetcher  ─ fetch ────► leaders          one set of connections each, because Kafka serves
+//	Client ─────┼► Reader   ─ fetch ────► leaders          one connection's requests in order: a long poll
+//	brokers,    ├► Producer ─ produce ──► leaders          must not hold back a commit
+//	leaders,    │          └─ txn, offsets ► coordinators
+//	coordinators├► Group    ─ join, beat ► coordinator
+//	            └► Admin    ─ all else ──► any, leaders
 //
 // Order of obligations: NewClient, then any of the others, which do no I/O until used; close them, then the Client,
 // whose Close also ends what was forgotten. Client and Admin are safe for concurrent use, the others belong to one
