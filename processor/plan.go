@@ -45,10 +45,6 @@ type Node struct {
 	Position string
 	// OffsetReset overrides Config.AutoOffsetReset for a source.
 	OffsetReset OffsetReset
-	// Timestamp, unless nil, gives a source's records their event time, in milliseconds, before they are queued: stream
-	// time and the choice between partitions follow it. partitionTime is the highest time seen in the partition, -1
-	// before the first. A negative result drops the record: it is not handed to the source and moves no time.
-	Timestamp func(r *record.Raw, partitionTime int64) int64
 }
 
 // OffsetReset says where to start when the group has no committed offset (auto.offset.reset).
@@ -94,6 +90,13 @@ type Subtopology struct {
 // Source is the node that decodes raw records. An undecodable one is a *DeserializationError.
 type Source interface {
 	ReceiveRaw(r *record.Raw) error
+}
+
+// TimestampExtractor is a [Source] that gives its records their event time, in milliseconds, before they are queued:
+// stream time and the choice between partitions follow it. partitionTime is the highest time seen in the partition, -1
+// before the first. A negative result drops the record: it is not handed to the source and moves no time.
+type TimestampExtractor interface {
+	Timestamp(r *record.Raw, partitionTime int64) int64
 }
 
 // Receiver is a node that takes typed records.

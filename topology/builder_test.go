@@ -185,8 +185,38 @@ func TestBuildMayBeRepeated(t *testing.T) {
 	topology.Stream(b, "more", serde.String, serde.String).To("elsewhere")
 	third := b.MustBuild()
 	require.NotEqual(t, first.Fingerprint(), third.Fingerprint())
-	require.Len(t, first.Subtopologies, 2, "a plan does not change when its builder does")
+	require.Len(t, first.Subtopologies, 2)
 	require.Len(t, third.Subtopologies, 3)
+}
+
+// TestPlanDoesNotChangeWithItsBuilder declares, after a plan was built, something that gives its table a store.
+func TestPlanDoesNotChangeWithItsBuilder(t *testing.T) {
+	b := topology.NewBuilder()
+	rows := topology.Table(b, "in", serde.String, serde.String)
+	rows.ToStream().To("out")
+	before := b.MustBuild()
+	swap := func(k, v string) (string, string) { return v, k }
+	topology.CountTable(topology.GroupTableBy(rows, swap, nil, nil), topology.As("n"))
+	require.Empty(t, before.Stores)
+	d, err := start(t, before, false)
+	require.NoError(t, err)
+	d.pipe("in", kv("k", "v", 1))
+	require.Equal(t, []string{"k=v@1"}, d.take("out", text))
+}
+
+func TestStoresStandInTheOrderOfTheirUsers(t *testing.T) {
+	b := topology.NewBuilder()
+	rows := topology.Table(b, "in", serde.String, serde.String)
+	yes := func(string, string) bool { return true }
+	below := rows.Filter(yes, topology.As("below"))
+	topology.CountTable(topology.GroupTableBy(rows, func(k, v string) (string, string) { return v, k }, nil, nil),
+		topology.As("n"))
+	below.ToStream().To("out")
+	var names []string
+	for _, s := range b.MustBuild().Stores {
+		names = append(names, s.Name)
+	}
+	require.Equal(t, []string{"in-STATE-STORE-0000000000", "below", "n"}, names)
 }
 
 func TestSameTopicReadTwiceIsDecodedOnce(t *testing.T) {

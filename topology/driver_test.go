@@ -86,7 +86,9 @@ func start(t testing.TB, plan *processor.Plan, caching bool) (*driver, error) {
 				source, ok := made.(processor.Source)
 				require.True(t, ok)
 				d.sources[topic] = source
-				d.extract[topic] = n.Timestamp
+				if e, ok := made.(processor.TimestampExtractor); ok {
+					d.extract[topic] = e.Timestamp
+				}
 			}
 		}
 	}

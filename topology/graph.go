@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/tidemarkio/tidemark/processor"
-	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
 )
 
@@ -19,8 +18,14 @@ type graphNode struct {
 	parents  []*graphNode
 	position string
 	reset    processor.OffsetReset
-	extract  func(r *record.Raw, partitionTime int64) int64
+	extracts bool // a source with a timestamp extractor
 	make     func(ctx processor.TaskContext) (any, error)
+	// bind, instead of make, returns it as of now: of a node that later declarations change. A plan that was built must
+	// not change with them.
+	bind func() func(ctx processor.TaskContext) (any, error)
+	// keepsNullKeys says that records with a null key are of use to the node, as to a left join. They then enter the
+	// repartition topics above it.
+	keepsNullKeys bool
 }
 
 // useStore connects the node to a store, once.
@@ -28,6 +33,29 @@ func (n *graphNode) useStore(name string) {
 	if name != "" && !slices.Contains(n.stores, name) {
 		n.stores = append(n.stores, name)
 	}
+}
+
+// anyBelow reports whether is holds for a node below n, also behind internal topics: a sink's readers are found by
+// topic.
+func (b *Builder) anyBelow(n *graphNode, is func(n *graphNode) bool) bool {
+	seen := make(map[*graphNode]bool)
+	var walk func(n *graphNode) bool
+	walk = func(n *graphNode) bool {
+		if seen[n] {
+			return false
+		}
+		seen[n] = true
+		below := slices.Clone(n.children)
+		if n.kind == processor.SinkNode {
+			for _, topic := range n.topics {
+				if source, ok := b.sources[topic]; ok {
+					below = append(below, source.node)
+				}
+			}
+		}
+		return slices.ContainsFunc(below, func(c *graphNode) bool { return is(c) || walk(c) })
+	}
+	return walk(n)
 }
 
 // storeDef is a declared store.

@@ -65,17 +65,29 @@ func (b *Builder) lower() *processor.Plan {
 		topic := *r
 		p.Repartitions = append(p.Repartitions, &topic)
 	}
-	for _, s := range b.stores {
-		p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position})
+	// In the order of their users, so that a flush of the caches, in this order, reaches each store after what feeds it:
+	// a table may have got its store only by what was declared below it.
+	added := make(map[string]bool)
+	for _, n := range b.nodes {
+		for _, name := range n.stores {
+			if s := b.storeByName[name]; !added[name] {
+				added[name] = true
+				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position})
+			}
+		}
 	}
 	for _, n := range b.nodes {
 		children := make([]string, len(n.children))
 		for i, c := range n.children {
 			children[i] = c.name
 		}
+		newNode := n.make
+		if n.bind != nil {
+			newNode = n.bind()
+		}
 		p.Nodes = append(p.Nodes, &processor.Node{
 			Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Stores: slices.Clone(n.stores), Children: children,
-			New: n.make, Position: n.position, OffsetReset: n.reset, Timestamp: n.extract,
+			New: newNode, Position: n.position, OffsetReset: n.reset,
 		})
 	}
 	p.Subtopologies = subtopologies(p)

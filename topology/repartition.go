@@ -43,27 +43,31 @@ func addRepartition[K, V any](
 	b.repartitions = append(b.repartitions, &processor.RepartitionTopic{
 		Name: topic, Partitions: partitions, Position: callerPosition(),
 	})
-	above := b.addNode(operator, &graphNode{
-		name: filter, kind: processor.ProcessorNode,
-		make: func(ctx processor.TaskContext) (any, error) {
-			return &nullKeyFilterNode[K, V]{userNode: userNode{ctx, filter}}, nil
-		},
-	}, s.node)
+	above := &graphNode{name: filter, kind: processor.ProcessorNode}
+	above.bind = func() func(ctx processor.TaskContext) (any, error) {
+		keep := b.anyBelow(above, func(n *graphNode) bool { return n.keepsNullKeys })
+		return func(ctx processor.TaskContext) (any, error) {
+			return &nullKeyFilterNode[K, V]{userNode: userNode{ctx, filter}, keep: keep}, nil
+		}
+	}
+	b.addNode(operator, above, s.node)
 	b.addNode(operator, newSinkNode[K, V](sink, topic, nil, nil, keySerde, valueSerde), above)
 	// The source is no child of the sink: the records pass through the broker, and the sub-topology ends here.
 	return addSource(b, operator, source, []string{topic}, keySerde, valueSerde, sourceConfig{})
 }
 
-// nullKeyFilterNode keeps records with a null key out of a repartition topic: nobody below could use them. Owned by the
-// task goroutine.
+// nullKeyFilterNode keeps records with a null key out of a repartition topic, unless somebody below can use them. Owned
+// by the task goroutine.
 type nullKeyFilterNode[K, V any] struct {
 	processor.Outputs[K, V]
 	userNode
+
+	keep bool
 }
 
 // Receive implements processor.Receiver.
 func (n *nullKeyFilterNode[K, V]) Receive(r record.Record[K, V]) error {
-	if r.NullKey {
+	if r.NullKey && !n.keep {
 		n.ctx.Dropped(n.name, "null key before a repartition topic")
 		return nil
 	}

@@ -60,19 +60,23 @@ func addSource[K, V any](
 				topic, first.node.position, topics)
 		case first.types != types:
 			b.fail(operator, "topic %q is already read at %s as %s, here as %s", topic, first.node.position, first.types, types)
-		case first.node.reset != c.reset || (first.node.extract == nil) != (c.extract == nil):
+		case first.node.reset != c.reset || first.node.extracts != (c.extract != nil):
 			b.fail(operator, "topic %q is already read at %s with other options", topic, first.node.position)
 		default:
 			return first.node
 		}
 	}
 	node := b.addNode(operator, &graphNode{
-		name: name, kind: processor.SourceNode, topics: topics, reset: c.reset, extract: c.extract,
+		name: name, kind: processor.SourceNode, topics: topics, reset: c.reset, extracts: c.extract != nil,
 		make: func(ctx processor.TaskContext) (any, error) {
-			return &sourceNode[K, V]{
+			n := &sourceNode[K, V]{
 				userNode: userNode{ctx, name}, key: keySerde, value: valueSerde,
 				keyNull: record.NullnessOf[K](), valueNull: record.NullnessOf[V](),
-			}, nil
+			}
+			if c.extract != nil {
+				return &extractingSourceNode[K, V]{sourceNode: n, extract: c.extract}, nil
+			}
+			return n, nil
 		},
 	})
 	for _, topic := range topics {
@@ -118,4 +122,19 @@ func (n *sourceNode[K, V]) ReceiveRaw(raw *record.Raw) error {
 		r.NullValue = n.valueNull.IsNull(r.Value, false)
 	}
 	return n.Forward(r)
+}
+
+// extractingSourceNode is a source whose records get their time from the user's function.
+type extractingSourceNode[K, V any] struct {
+	*sourceNode[K, V]
+
+	extract func(r *record.Raw, partitionTime int64) int64
+}
+
+var _ processor.TimestampExtractor = (*extractingSourceNode[string, string])(nil)
+
+// Timestamp implements processor.TimestampExtractor.
+func (n *extractingSourceNode[K, V]) Timestamp(r *record.Raw, partitionTime int64) int64 {
+	n.enter()
+	return n.extract(r, partitionTime)
 }

@@ -35,7 +35,6 @@ func TestSourceTimestamps(t *testing.T) {
 			}
 			return max(partitionTime, 0) + int64(len(r.Value))
 		})).To("out")
-	require.NotNil(t, b.MustBuild().Nodes[0].Timestamp)
 	d := run(t, b, false)
 	d.pipe("in", kv("k", "four", 1))
 	d.pipe("in", kv("k", "bad", 1))

@@ -20,7 +20,7 @@ type KTable[K, V any] struct {
 }
 
 // tableState is what the tables below need to know of a table, whatever its types are. Later declarations change it; it
-// is read when tasks are made.
+// is read when a plan is built.
 type tableState struct {
 	// store is the name of the table's store, "" as long as it has none.
 	store string
@@ -97,7 +97,7 @@ type rows[K, V any] struct {
 }
 
 // openRows makes the rows of one task.
-func openRows[K, V any](ctx processor.TaskContext, name string, state *tableState) (rows[K, V], error) {
+func openRows[K, V any](ctx processor.TaskContext, name string, state tableState) (rows[K, V], error) {
 	r := rows[K, V]{userNode: userNode{ctx, name}, sendOld: state.sendOld}
 	if state.store == "" {
 		return r, nil
@@ -117,13 +117,16 @@ type listener interface{ listen() error }
 func rowsNode[K, V any](name string, state *tableState, newNode func(r rows[K, V]) listener) *graphNode {
 	return &graphNode{
 		name: name, kind: processor.ProcessorNode,
-		make: func(ctx processor.TaskContext) (any, error) {
-			r, err := openRows[K, V](ctx, name, state)
-			if err != nil {
-				return nil, err
+		bind: func() func(ctx processor.TaskContext) (any, error) {
+			state := *state
+			return func(ctx processor.TaskContext) (any, error) {
+				r, err := openRows[K, V](ctx, name, state)
+				if err != nil {
+					return nil, err
+				}
+				n := newNode(r)
+				return n, n.listen()
 			}
-			n := newNode(r)
-			return n, n.listen()
 		},
 	}
 }
