@@ -323,6 +323,57 @@ func TestFetcherUnknownTopic(t *testing.T) {
 	})
 }
 
+// TestFetcherWithoutLeader: a partition without leader does not hold back the others.
+func TestFetcherWithoutLeader(t *testing.T) {
+	env := newFake(t)
+	orphan, other := part(env.topic(t, 1, nil), 0), part(env.topic(t, 1, nil), 0)
+	env.produce(t, orphan, "late")
+	fault := env.fake.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Metadata}, Topic: orphan.Topic, Err: kerr.LeaderNotAvailable, Count: -1,
+	})
+	f := env.fetcher(t, FetcherConfig{})
+	f.Add(orphan, 0)
+	require.NoError(t, fault.Wait(testContext(t), 2))
+	f.Add(other, 0)
+	env.produce(t, other, "a")
+	require.Equal(t, []string{"a"}, drain(t, f, other, 1))
+	fault.Remove()
+	require.Equal(t, []string{"late"}, drain(t, f, orphan, 1))
+}
+
+// TestFetcherDamagedBatch: the broker sends a batch whose checksum is wrong, in one response with a good one.
+func TestFetcherDamagedBatch(t *testing.T) {
+	env := newFake(t, kfake.NumBrokers(1))
+	bad, good := part(env.topic(t, 1, nil), 0), part(env.topic(t, 1, nil), 0)
+	env.produce(t, good, "a")
+	garbage := make([]byte, 100)
+	garbage[11], garbage[16] = 88, 2 // length and format; the checksum is zero
+	env.fake.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		env.fake.KeepControl()
+		fetch := req.(*kmsg.FetchRequest)
+		for _, topic := range fetch.Topics {
+			if topic.Topic != bad.Topic {
+				continue
+			}
+			res := fetch.ResponseKind().(*kmsg.FetchResponse)
+			p := kmsg.NewFetchResponseTopicPartition()
+			p.RecordBatches, p.LastStableOffset = garbage, 10
+			rt := kmsg.NewFetchResponseTopic()
+			rt.Topic, rt.Partitions = bad.Topic, append(rt.Partitions, p)
+			res.Topics = append(res.Topics, rt)
+			return res, nil, true
+		}
+		return nil, nil, false
+	})
+	f := env.fetcher(t, FetcherConfig{})
+	f.Add(bad, 0)
+	f.Add(good, 0)
+	require.Equal(t, []string{"a"}, drain(t, f, good, 1))
+	b := next(t, f)
+	require.Equal(t, bad, b.TopicPartition)
+	require.ErrorContains(t, b.Err, "the log is damaged there")
+}
+
 func TestFetcherFollowsTheLeader(t *testing.T) {
 	env := newFake(t)
 	tp := part(env.topic(t, 1, nil), 0)

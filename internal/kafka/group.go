@@ -163,6 +163,7 @@ type session struct {
 	assigned        bool
 	ownedGeneration int32
 	pause           backoff
+	failures        int // of join and sync, in a row
 }
 
 // membership is the time from joining to losing the membership, or to the end. It returns a lostError, or an error that
@@ -214,6 +215,13 @@ func (s *session) rounds(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// invited keeps the id that the coordinator gave us for the join to come, so that a close meanwhile can take it back.
+func (s *session) invited(memberID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.memberID = memberID
 }
 
 // joined adopts the identity of a completed join.

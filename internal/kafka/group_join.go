@@ -31,7 +31,7 @@ func (s *session) joinAndSync(ctx context.Context) (worker.GroupAssignment, erro
 		a, err := s.round(ctx)
 		switch {
 		case err == nil:
-			s.pause.next = 0
+			s.pause.next, s.failures = 0, 0
 			return a, nil
 		case ctx.Err() != nil:
 			return a, context.Cause(ctx)
@@ -49,6 +49,10 @@ func (s *session) joinAndSync(ctx context.Context) (worker.GroupAssignment, erro
 
 // round is one join and its sync.
 func (s *session) round(ctx context.Context) (worker.GroupAssignment, error) {
+	select {
+	case <-s.rejoin: // what was asked for before now, this join does
+	default:
+	}
 	topics, userData := s.handler.Subscription()
 	sub := &sarama.ConsumerGroupMemberMetadata{
 		Version: subscriptionVersion, Topics: topics, UserData: userData,
@@ -76,10 +80,9 @@ func (s *session) round(ctx context.Context) (worker.GroupAssignment, error) {
 
 // join sends JoinGroup until the coordinator has answered it for good. The answer comes when all members have joined.
 func (s *session) join(ctx context.Context, sub *sarama.ConsumerGroupMemberMetadata) (*sarama.JoinGroupResponse, error) {
-	memberID := s.Member().MemberID
 	for {
 		req := sarama.NewJoinGroupRequest(kafkaVersion)
-		req.GroupId, req.MemberId, req.GroupInstanceId = s.conf.GroupID, memberID, s.instance()
+		req.GroupId, req.MemberId, req.GroupInstanceId = s.conf.GroupID, s.Member().MemberID, s.instance()
 		req.SessionTimeout = int32(s.conf.SessionTimeout.Milliseconds())
 		req.RebalanceTimeout = int32(s.conf.RebalanceTimeout.Milliseconds())
 		req.ProtocolType, req.Reason = protocolType, &s.reason
@@ -99,7 +102,7 @@ func (s *session) join(ctx context.Context, sub *sarama.ConsumerGroupMemberMetad
 				slog.String("reason", s.reason))
 			return res, nil
 		case res.Err == sarama.ErrMemberIdRequired: // KIP-394: the id first, then the join
-			memberID = res.MemberId
+			s.invited(res.MemberId)
 			continue
 		default:
 			err = res.Err
@@ -185,7 +188,12 @@ func (s *session) tryAgain(ctx context.Context, what string, err error) error {
 			return final
 		}
 	}
-	s.conf.Logger.Debug("kafka: joining the group failed, retrying", slog.String("group", s.conf.GroupID),
+	s.failures++
+	level := slog.LevelDebug
+	if s.failures%30 == 3 { // a coordinator that moves takes a few attempts; what takes longer somebody should know
+		level = slog.LevelWarn
+	}
+	s.conf.Logger.Log(ctx, level, "kafka: joining the group failed, retrying", slog.String("group", s.conf.GroupID),
 		slog.String("request", what), slog.Any("err", err))
 	return s.pause.wait(ctx)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -448,6 +449,40 @@ func TestGroupFatalErrors(t *testing.T) {
 			require.ErrorContains(t, awaitError(t, gt.member("").ended), tc.want)
 		})
 	}
+}
+
+// TestGroupClosesDuringAJoin: a member that is waiting in its first join takes it back, or the group would wait for it.
+func TestGroupClosesDuringAJoin(t *testing.T) {
+	onBoth(t, func(t *testing.T, env producerEnv) {
+		gt := newGroupTest(t, env, 2)
+		block, inside := make(chan struct{}), make(chan struct{}, 10)
+		var busy atomic.Bool
+		a := gt.member("", func(m *groupMember, _ *GroupConfig) {
+			m.hook = func(ctx context.Context) error { // while it is busy, the group must wait for it
+				if busy.Load() {
+					inside <- struct{}{}
+					select {
+					case <-block:
+					case <-ctx.Done():
+					}
+				}
+				return nil
+			}
+		})
+		a.await(2)
+		busy.Store(true)
+		a.group.Rejoin("test")
+		<-inside
+		b := gt.member("")
+		require.Eventually(t, func() bool { return b.group.Member().MemberID != "" }, 5*time.Second, time.Millisecond)
+		start := time.Now()
+		b.stop()
+		require.NoError(t, awaitError(t, b.ended))
+		require.Less(t, time.Since(start), time.Second)
+		close(block)
+		a.await(2)
+		require.Empty(t, a.lost)
+	})
 }
 
 // TestGroupClosesWithoutBroker: the broker is gone, Run must end at once nevertheless.

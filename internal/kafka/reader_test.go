@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -97,26 +96,4 @@ func TestReadersInParallel(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// TestReaderOfCompactedTopic reads what compaction left: batches without records, which must not stop the reader.
-func TestReaderOfCompactedTopic(t *testing.T) {
-	env := newReal(t)
-	tp := part(env.topic(t, 1, map[string]string{
-		"cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001",
-		"max.compaction.lag.ms": "100", "min.compaction.lag.ms": "0", "delete.retention.ms": "0",
-	}), 0)
-	p := env.transactional(t)
-	const rounds = 12
-	for range rounds {
-		transaction(t, p, true, batch(tp, "same")) // each overwrites the one before
-		time.Sleep(20 * time.Millisecond)          // segments roll by their age, there is no event to wait for
-	}
-	var got []string
-	err := NewReader(env.client(t)).Read(testContext(t), tp, 0, 2*rounds, func(rs []record.Raw, _ int64) error {
-		got = append(got, values(rs)...)
-		return nil
-	})
-	require.NoError(t, err)
-	require.NotEmpty(t, got)
 }
