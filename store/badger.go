@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"iter"
 	"log/slog"
 	"maps"
@@ -433,7 +431,7 @@ func (e *badgerEngine) ingestLocked(first []Entry, next func() (Entry, bool), ch
 	}
 	tables, err := readManifest(e.dir)
 	if err != nil {
-		return &CorruptError{Dir: e.dir, File: badger.ManifestFilename, Err: err, Hint: corruptHint}
+		return &CorruptError{Dir: e.dir, File: manifestFile, Err: err, Hint: corruptHint}
 	}
 	// Above all that is there, so that it is found first; in level 0 the higher number is.
 	w := tableWriter{dir: e.dir, version: e.nextVersion(checkpoint), level: ingestLevels - 1}
@@ -558,7 +556,7 @@ func (w *tableWriter) register(tables map[uint64]badger.TableManifest) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(check) }()
-	if err := os.WriteFile(filepath.Join(check, badger.ManifestFilename), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(check, manifestFile), data, 0o600); err != nil {
 		return err
 	}
 	got, err := readManifest(check)
@@ -571,7 +569,7 @@ func (w *tableWriter) register(tables map[uint64]badger.TableManifest) error {
 	if err := syncDir(w.dir); err != nil { // the tables first
 		return err
 	}
-	return writeFileAtomic(filepath.Join(w.dir, badger.ManifestFilename), data)
+	return writeFileAtomic(filepath.Join(w.dir, manifestFile), data)
 }
 
 // Checkpoint implements [Engine].
@@ -652,34 +650,6 @@ func (e *badgerEngine) Close() (err error) {
 	return writeSeal(e.dir)
 }
 
-// sealFile is written when a directory is closed and removed when it is opened.
-const sealFile = "TIDEMARK-SEAL"
-
-const sealVersion = 1
-
-// seal lists what a closed directory consists of.
-type seal struct {
-	Version  int              `json:"version"`
-	Manifest uint32           `json:"manifest_crc32c"`
-	Files    map[string]int64 `json:"files"` // sizes
-}
-
-func writeSeal(dir string) error {
-	manifest, err := os.ReadFile(filepath.Join(dir, badger.ManifestFilename))
-	if err != nil {
-		return fmt.Errorf("store: seal: %w", err)
-	}
-	s := seal{Version: sealVersion, Manifest: crc32.Checksum(manifest, crc32.MakeTable(crc32.Castagnoli))}
-	if s.Files, err = vitalFiles(dir); err != nil {
-		return err
-	}
-	data, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("store: seal: %w", err)
-	}
-	return writeFileAtomic(filepath.Join(dir, sealFile), data)
-}
-
 // verifyBadger returns a [*CorruptError] for what Badger would not survive or not notice, and the memtable size that
 // the replay of the logs needs: with a smaller one, as after a change of the budget, Badger ends the process.
 func verifyBadger(dir string, logger *slog.Logger) (logBytes int64, err error) {
@@ -690,10 +660,10 @@ func verifyBadger(dir string, logger *slog.Logger) (logBytes int64, err error) {
 	if err != nil || len(sizes) == 0 {
 		return 0, err
 	}
-	if _, ok := sizes[badger.ManifestFilename]; !ok {
+	if _, ok := sizes[manifestFile]; !ok {
 		for name := range sizes {
 			if strings.HasSuffix(name, ".sst") {
-				return 0, damaged(badger.ManifestFilename, os.ErrNotExist)
+				return 0, damaged(manifestFile, os.ErrNotExist)
 			}
 		}
 	}
@@ -703,10 +673,10 @@ func verifyBadger(dir string, logger *slog.Logger) (logBytes int64, err error) {
 	}
 	tables, err := readManifest(dir)
 	if err != nil {
-		return 0, damaged(badger.ManifestFilename, err)
+		return 0, damaged(manifestFile, err)
 	}
 	if !sealed && len(tables) > 0 {
-		logger.Info("verifying state that was not closed", "dir", dir, "tables", len(tables))
+		logger.Info("verifying state that was not closed", slog.String("dir", dir), slog.Int("tables", len(tables)))
 	}
 	for _, id := range slices.Sorted(maps.Keys(tables)) {
 		name := sst.IDToFilename(id)
@@ -717,65 +687,8 @@ func verifyBadger(dir string, logger *slog.Logger) (logBytes int64, err error) {
 	return verifyLogs(dir, sizes, damaged)
 }
 
-// vitalFiles returns the sizes of the files in dir that hold state.
-func vitalFiles(dir string) (map[string]int64, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	sizes := make(map[string]int64)
-	for _, entry := range entries {
-		name := entry.Name()
-		if name != badger.ManifestFilename && name != badger.KeyRegistryFileName && !strings.HasSuffix(name, ".sst") &&
-			!strings.HasSuffix(name, ".vlog") && !strings.HasSuffix(name, ".mem") {
-			continue
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return nil, fmt.Errorf("store: %w", err)
-		}
-		sizes[name] = info.Size()
-	}
-	return sizes, nil
-}
-
-// checkSeal compares the directory with its seal, if there is one.
-func checkSeal(dir string, sizes map[string]int64) (sealed bool, err error) {
-	data, err := os.ReadFile(filepath.Join(dir, sealFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("store: %w", err)
-	}
-	damaged := func(file string, err error) (bool, error) {
-		return false, &CorruptError{Dir: dir, File: file, Err: err, Hint: corruptHint}
-	}
-	var s seal
-	if json.Unmarshal(data, &s) != nil || s.Version != sealVersion {
-		return false, nil // read everything instead
-	}
-	for name, want := range s.Files {
-		got, ok := sizes[name]
-		if !ok {
-			return damaged(name, os.ErrNotExist)
-		}
-		if got != want {
-			return damaged(name, fmt.Errorf("has %d bytes, %d when it was closed", got, want))
-		}
-	}
-	manifest, err := os.ReadFile(filepath.Join(dir, badger.ManifestFilename))
-	if err != nil {
-		return damaged(badger.ManifestFilename, err)
-	}
-	if crc32.Checksum(manifest, crc32.MakeTable(crc32.Castagnoli)) != s.Manifest {
-		return damaged(badger.ManifestFilename, errors.New("checksum differs from when it was closed"))
-	}
-	return true, nil
-}
-
 func readManifest(dir string) (_ map[uint64]badger.TableManifest, err error) {
-	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	f, err := os.Open(filepath.Join(dir, manifestFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -826,107 +739,12 @@ func verifyTable(path string, compression options.CompressionType, full bool) (e
 	return err
 }
 
-// verifyFooter checks the lengths at the end of a table, for which Badger ends the process:
-//
-//	… index │ length of index │ checksum │ length of checksum
-func verifyFooter(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	at := info.Size()
-	number := func() (int64, error) {
-		var b [4]byte
-		if at < 4 {
-			return 0, io.ErrUnexpectedEOF
-		}
-		at -= 4
-		_, err := f.ReadAt(b[:], at)
-		return int64(binary.BigEndian.Uint32(b[:])), err
-	}
-	for _, what := range [2]string{"checksum", "index"} {
-		n, err := number()
-		if err != nil {
-			return fmt.Errorf("%s length: %w", what, err)
-		}
-		if n == 0 || n > at {
-			return fmt.Errorf("%s of %d bytes in front of offset %d: truncated or overwritten", what, n, at)
-		}
-		at -= n
-	}
-	return nil
-}
-
-// verifyLogs checks Badger's logs of memtables that are not in a table yet. Badger ends the replay of a log at the
-// first entry that does not match its checksum. For the newest log that is right whatever the cause: what remains is
-// a prefix of the flushes. An older one with a hole would lose entries that a later checkpoint claims.
-func verifyLogs(dir string, sizes map[string]int64, damaged func(string, error) error) (logBytes int64, err error) {
-	var logs []string
-	for name := range sizes {
-		if strings.HasSuffix(name, ".mem") {
-			logs = append(logs, name)
-		}
-	}
-	slices.Sort(logs) // Badger pads the numbers with zeros
-	for i, name := range logs {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return 0, fmt.Errorf("store: %w", err)
-		}
-		n, err := verifyLog(data)
-		if err != nil && i < len(logs)-1 {
-			return 0, damaged(name, err)
-		}
-		logBytes = max(logBytes, n)
-	}
-	return logBytes, nil
-}
-
-// verifyLog reads the entries of a log: header, key, value, CRC-32C; zeros follow the last. It returns what the
-// entries take in a memtable.
-func verifyLog(data []byte) (memtableBytes int64, err error) {
-	const fileHeaderBytes, nodeBytesMax = 20, 128
-	castagnoli := crc32.MakeTable(crc32.Castagnoli)
-	at := fileHeaderBytes
-	for at < len(data) {
-		d := decoder{data: data[min(at+2, len(data)):]} // behind meta and user meta
-		before := len(d.data)
-		keyLen, valueLen := d.uvarint(), d.uvarint()
-		d.uvarint() // expiry
-		header := 2 + before - len(d.data)
-		if keyLen == 0 && valueLen == 0 {
-			break
-		}
-		rest := uint64(max(len(data)-at-header, 0))
-		if d.failed || keyLen > rest || valueLen > rest || keyLen+valueLen+4 > rest {
-			return memtableBytes, fmt.Errorf("entry at offset %d is malformed", at)
-		}
-		end := at + header + int(keyLen+valueLen)
-		if crc32.Checksum(data[at:end], castagnoli) != binary.BigEndian.Uint32(data[end:]) {
-			return memtableBytes, fmt.Errorf("entry at offset %d does not match its checksum", at)
-		}
-		memtableBytes += int64(keyLen+valueLen) + nodeBytesMax
-		at = end + 4
-	}
-	for ; at < len(data); at++ {
-		if data[at] != 0 {
-			return memtableBytes, fmt.Errorf("garbage at offset %d", at)
-		}
-	}
-	return memtableBytes, nil
-}
-
 // badgerLogger passes Badger's messages on. What Badger calls information is detail to us.
 type badgerLogger struct{ logger *slog.Logger }
 
 func (l badgerLogger) log(level slog.Level, format string, args []any) {
 	if ctx := context.Background(); l.logger.Enabled(ctx, level) {
-		l.logger.Log(ctx, level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+		l.logger.LogAttrs(ctx, level, "badger", slog.String("message", strings.TrimSpace(fmt.Sprintf(format, args...))))
 	}
 }
 

@@ -69,7 +69,7 @@ func crashed(t *testing.T, dir string) string {
 		require.NoError(t, err)
 		entries, err := os.ReadDir(dir)
 		require.NoError(t, err)
-		return fmt.Sprint(entries, manifest)
+		return fmt.Sprint(entries, string(manifest))
 	}
 	for i := 0; ; i++ {
 		before := state()
@@ -129,8 +129,9 @@ func TestBadgerDropsDataWithoutCheckpoint(t *testing.T) {
 		require.NoError(t, e.Flush(entries, Checkpoint{Epoch: 1}))
 		e2 := openTestBadger(t, left)
 		require.True(t, e2.Empty())
-		for range e2.Scan([]byte{0, 1}, nil, false) {
-			t.Fatal("data without a checkpoint")
+		for at, err := range e2.Scan([]byte{0, 1}, nil, false) {
+			require.NoError(t, err)
+			t.Fatalf("%q without a checkpoint", at.Key)
 		}
 	}
 }

@@ -88,6 +88,8 @@ func newBuffer[V any](name string, env Env, value serde.Serde[V]) *buffer[V] {
 }
 
 // isNil reports that v, of a type that has a nil, is nil: for all of them the first word is then zero.
+//
+//nolint:gosec // reads one word of a value that has at least one; reflect would cost an allocation per Put
 func isNil[V any](v *V) bool { return *(*uintptr)(unsafe.Pointer(v)) == 0 }
 
 // Name implements [Store].
@@ -308,7 +310,7 @@ func (b *buffer[V]) FlushCache() error {
 	defer func() { b.walking = false }()
 	limit := len(b.log) + logGrowthMax
 	// The log may grow during the walk: a processor downstream may write to this store too.
-	for p := 0; p < len(b.log); p++ {
+	for p := 0; p < len(b.log); p++ { //nolint:intrange // the log grows
 		if !b.live(p) {
 			continue
 		}
@@ -487,7 +489,10 @@ func (b *buffer[V]) committedCount() int { return b.active.committed }
 
 // eachFrozen calls yield with the committed entries of the frozen table in key order. Called by the flush goroutine.
 func (b *buffer[V]) eachFrozen(t any, yield func(Entry) bool) bool {
-	f := t.(*table[V])
+	f, ok := t.(*table[V])
+	if !ok {
+		panic(fmt.Sprintf("store: %s: %T is a table of another store", b.name, t))
+	}
 	for _, i := range f.sorted() {
 		if !yield(Entry{Key: f.keyOf(i), Value: f.committedOf(&f.entries[i])}) {
 			return false

@@ -6,4 +6,10 @@ import "testing"
 func OpenBadgerForTest(t *testing.T, dir string) Engine { t.Helper(); return openTestBadger(t, dir) }
 
 // DirOf returns the directory of a Badger engine.
-func DirOf(e Engine) string { return e.(*badgerEngine).dir }
+func DirOf(e Engine) string {
+	b, ok := e.(*badgerEngine)
+	if !ok {
+		panic("not a Badger engine")
+	}
+	return b.dir
+}

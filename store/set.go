@@ -229,7 +229,8 @@ func (s *Set) dropRemoved() error {
 		return err
 	}
 	for name, prefix := range removed {
-		s.config.Logger.Info("deleting state of a removed store", "store", name, "task", s.config.TaskID.String())
+		s.config.Logger.Info("deleting state of a removed store",
+			slog.String("store", name), slog.String("task", s.config.TaskID.String()))
 		if err := s.disk.dropPrefix(binary.BigEndian.AppendUint16(nil, prefix)); err != nil {
 			return err
 		}

@@ -317,7 +317,8 @@ func TestReplay(t *testing.T) {
 	for i := 0; i < 2*keys; i += batch {
 		var records []record.Raw
 		for j := i; j < i+batch; j++ {
-			r := record.Raw{Key: fmt.Appendf(nil, "key-%06d", j*7919%keys), Value: value(j), Timestamp: int64(j), Offset: int64(j)}
+			key := fmt.Appendf(nil, "key-%06d", j*7919%keys)
+			r := record.Raw{Key: key, Value: value(j), Timestamp: int64(j), Offset: int64(j)}
 			if j%10 == 0 {
 				r.Value = nil
 			}

@@ -102,7 +102,7 @@ func newTable[V any](prefix, entries int) *table[V] {
 	return &table[V]{
 		prefix:  prefix,
 		seed:    maphash.MakeSeed(),
-		mix:     [2]uint64{rand.Uint64(), rand.Uint64()},
+		mix:     [2]uint64{rand.Uint64(), rand.Uint64()}, //nolint:gosec // not a secret
 		slots:   make([]uint64, slots),
 		entries: make([]entry[V], 0, entries),
 		last:    noEntry,

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -120,7 +122,7 @@ func readsBesideFlush(t *testing.T, e store.Engine) {
 	t.Helper()
 	stable := map[string]string{}
 	for i := range 1000 {
-		stable[fmt.Sprintf("\x00\x01%04d", i)] = fmt.Sprint(i)
+		stable[fmt.Sprintf("\x00\x01%04d", i)] = strconv.Itoa(i)
 	}
 	flush(t, e, 1, stable)
 	done := make(chan error)
@@ -146,15 +148,15 @@ func readsBesideFlush(t *testing.T, e store.Engine) {
 		v, found, err := e.Get(fmt.Appendf(nil, "\x00\x01%04d", i), nil)
 		require.NoError(t, err)
 		require.True(t, found)
-		require.Equal(t, fmt.Sprint(i), string(v))
+		require.Equal(t, strconv.Itoa(i), string(v))
 	}
 }
 
 func randomEngine(t *testing.T, e store.Engine, reopen Reopen) {
 	t.Helper()
-	seed := rand.Uint64()
+	seed := rand.Uint64() //nolint:gosec // a test's seed
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable
 	model := map[string]string{}
 	key := func() string { return fmt.Sprintf("\x00%c%03d", 1+rng.IntN(3), rng.IntN(300)) }
 	for epoch := record.Epoch(1); epoch <= 30; epoch++ {
@@ -170,9 +172,7 @@ func randomEngine(t *testing.T, e store.Engine, reopen Reopen) {
 			}
 		}
 		require.NoError(t, e.Flush(sorted(changes, deleted), checkpoint(epoch)))
-		for k, v := range changes {
-			model[k] = v
-		}
+		maps.Copy(model, changes)
 		for k := range deleted {
 			delete(model, k)
 		}

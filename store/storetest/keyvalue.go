@@ -97,7 +97,8 @@ func (m *kvModel) start() {
 	m.set = m.open(m.t, []store.Spec{m.spec}, &m.context)
 	s, ok := m.set.Store(m.spec.Name)
 	require.True(m.t, ok)
-	m.kv = s.(*KeyValueStore)
+	m.kv, ok = s.(*KeyValueStore)
+	require.True(m.t, ok, "spec must make a *KeyValueStore, not a %T", s)
 }
 
 func (m *kvModel) key() string { return fmt.Sprintf("key-%05d", m.rng.IntN(m.keys)) }
@@ -198,7 +199,7 @@ func (m *kvModel) scan() {
 	if limit >= 0 && len(want) > limit {
 		want = want[:limit]
 	}
-	require.Equal(m.t, len(want), len(got), "range %s %s reverse=%t: %v / %v", lo, hi, reverse, want, got)
+	require.Len(m.t, got, len(want), "range %s %s reverse=%t: %v / %v", lo, hi, reverse, want, got)
 	for i := range want {
 		require.Equal(m.t, want[i], got[i])
 	}
@@ -210,7 +211,8 @@ func (m *kvModel) scanAndWrite() {
 	for e, err := range m.kv.All() {
 		require.NoError(m.t, err)
 		require.Greater(m.t, e.Key, last)
-		require.Equal(m.t, m.current[e.Key], stamped{e.Value, e.Timestamp}, "key %s", e.Key)
+		got := stamped{e.Value, e.Timestamp}
+		require.Equal(m.t, m.current[e.Key], got, "key %s", e.Key)
 		for k := range m.current {
 			require.False(m.t, k > last && k < e.Key, "scan went from %q to %q over %q", last, e.Key, k)
 			if m.keys > 100 {
