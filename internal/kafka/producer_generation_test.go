@@ -63,7 +63,7 @@ func joinAlone(t *testing.T, env producerEnv, group, memberID, instanceID, topic
 	return member
 }
 
-// TestOffsetsOfAnOldGeneration is KIP-447: the group coordinator refuses the offsets of a member that missed a rebalance,
+// TestOffsetsOfAnOldGeneration is KIP-447: the group coordinator refuses offsets of a member that missed a rebalance,
 // and the transaction survives for its current identity.
 func TestOffsetsOfAnOldGeneration(t *testing.T) {
 	t.Parallel()
