@@ -33,7 +33,8 @@ func GroupTableBy[K, V, K2, V2 any](
 	b := t.b
 	b.needFunc(operator, f == nil)
 	c := groupOptions(opts)
-	key, value := serdesOf(b, operator, c.serdeConfig, orCarried(keySerde, t.keySerde), orCarried(valueSerde, t.valueSerde))
+	keySerde, valueSerde = orCarried(keySerde, t.keySerde), orCarried(valueSerde, t.valueSerde)
+	key, value := serdesOf(b, operator, c.serdeConfig, keySerde, valueSerde)
 	needSerdes(b, operator, "the repartition topic", key, value)
 	t.state.sendOldValues(true)
 	name := b.nodeName(c.name, "KTABLE-SELECT-")

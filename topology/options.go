@@ -184,7 +184,8 @@ func serdeOf[T any](b *Builder, operator, part string, given any, carried serde.
 // needSerdes reports serdes that are missing where records are written or read as bytes.
 func needSerdes[K, V any](b *Builder, operator, what string, key serde.Serde[K], value serde.Serde[V]) {
 	if key == nil {
-		b.fail(operator, "no key serde for %s: give one to the operator above that makes keys of type %s", what, typeName[K]())
+		b.fail(operator, "no key serde for %s: give one to the operator above that makes keys of type %s", what,
+			typeName[K]())
 	}
 	if value == nil {
 		b.fail(operator, "no value serde for %s: give one to the operator above that makes values of type %s", what,

@@ -91,7 +91,8 @@ func TestStateless(t *testing.T) {
 		},
 		"Merge": {
 			func(s stringStream) stringStream {
-				return s.Filter(func(_, v string) bool { return v == "v" }).Merge(s.Filter(func(k, _ string) bool { return k == "" }))
+				noKeys := s.Filter(func(k, _ string) bool { return k == "" })
+				return s.Filter(func(_, v string) bool { return v == "v" }).Merge(noKeys)
 			},
 			[]string{"k=v@1", "-=v@3", "-=v@3", "-=-@4"},
 		},
