@@ -62,7 +62,9 @@ func (in *incarnation) connect(ctx context.Context) error {
 	if in.client, err = kafka.NewClient(cfg.Brokers, conf); err != nil {
 		return err
 	}
-	in.admin = kafka.NewAdmin(in.client, kafka.AdminConfig{TransactionTimeout: cfg.TransactionTimeout})
+	in.admin = kafka.NewAdmin(in.client, kafka.AdminConfig{
+		TransactionTimeout: cfg.TransactionTimeout, GroupID: cfg.ApplicationID, Suspects: in.written, Logger: cfg.Logger,
+	})
 	bounded, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
 	in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
@@ -132,7 +134,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	}
 	p, err := kafka.NewProducer(in.client, kafka.ProducerConfig{
 		TransactionalID: id, GroupID: cfg.ApplicationID, TransactionTimeout: cfg.TransactionTimeout,
-		Compression: codec, MaxRequestBytes: cfg.MaxRequestBytes, Logger: cfg.Logger,
+		Compression: codec, MaxRequestBytes: cfg.MaxRequestBytes, Suspects: in.written, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -171,6 +173,27 @@ func (in *incarnation) taskConfig(id record.TaskID) task.Config {
 			Logger: cfg.Logger, Clock: in.app.clock.NowMs,
 		},
 	}
+}
+
+// written lists the partitions that this application writes: where a transaction of an earlier life may have stayed open.
+func (in *incarnation) written() []record.TopicPartition {
+	var tps []record.TopicPartition
+	add := func(topic string) {
+		for p := range in.topics.partitions[topic] {
+			tps = append(tps, record.TopicPartition{Topic: topic, Partition: p})
+		}
+	}
+	for _, sub := range in.app.plan.Subtopologies {
+		for _, topic := range sub.SinkTopics {
+			add(in.topics.physical(topic))
+		}
+		for _, s := range sub.Stores {
+			if !s.LoggingDisabled {
+				add(in.topics.changelog(s.Name))
+			}
+		}
+	}
+	return tps
 }
 
 func (in *incarnation) allTasks(context.Context) ([]record.TaskID, error) {

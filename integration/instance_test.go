@@ -83,7 +83,7 @@ type instance struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	name    string
-	running chan struct{} // closed once it says that it runs
+	running chan struct{} // closed once it has tasks and all of them run
 	ended   chan struct{}
 	mu      sync.Mutex
 	log     []string
@@ -111,7 +111,9 @@ func (s *scenario) start(name, stateDir string) *instance {
 	read.Go(func() {
 		var once sync.Once
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if lines.Text() == "STATE RUNNING" {
+			var running, restoring int
+			_, err := fmt.Sscanf(lines.Text(), "TASKS %d %d", &running, &restoring)
+			if err == nil && running > 0 && restoring == 0 {
 				once.Do(func() { close(i.running) })
 			}
 		}
@@ -130,6 +132,10 @@ func (s *scenario) start(name, stateDir string) *instance {
 	}()
 	s.t.Cleanup(func() {
 		i.kill()
+		if dir := os.Getenv("TIDEMARK_TEST_LOGS"); dir != "" {
+			name := filepath.Join(dir, fmt.Sprintf("%s-%s-%d.log", s.app, name, cmd.Process.Pid))
+			require.NoError(s.t, os.WriteFile(name, []byte(strings.Join(i.log, "\n")), 0o600))
+		}
 		if s.t.Failed() {
 			i.mu.Lock()
 			defer i.mu.Unlock()

@@ -70,5 +70,12 @@ func runInstance() error {
 	if err != nil {
 		return err
 	}
+	go func() {
+		for range time.Tick(50 * time.Millisecond) {
+			if s, err := app.Status(ctx); err == nil {
+				fmt.Println("TASKS", s.Running, s.Restoring)
+			}
+		}
+	}()
 	return app.Run(ctx)
 }

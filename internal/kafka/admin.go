@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,11 @@ type AdminConfig struct {
 	// TransactionTimeout is that of the live producers: FenceProducer registers it with the transactional id.
 	// Defaults to 60 s.
 	TransactionTimeout time.Duration
+	// GroupID and Suspects are those of the live producers: FenceProducer mends what the dead one has left open.
+	GroupID  string
+	Suspects func() []record.TopicPartition
+	// Logger defaults to none.
+	Logger *slog.Logger
 	// RequestTimeout is how long the broker may work on creating topics and deleting records. Defaults to 30 s.
 	RequestTimeout time.Duration
 }
@@ -176,8 +182,14 @@ func (a *Admin) FenceProducer(ctx context.Context, transactionalID string) error
 	if transactionalID == "" {
 		return errors.New("kafka: fence a producer: the transactional id is empty")
 	}
-	_, _, err := initProducerID(ctx, a.client, a.conns, transactionalID, a.cfg.TransactionTimeout)
+	p, err := NewProducer(a.client, ProducerConfig{
+		TransactionalID: transactionalID, GroupID: a.cfg.GroupID, TransactionTimeout: a.cfg.TransactionTimeout,
+		Suspects: a.cfg.Suspects, Logger: a.cfg.Logger,
+	})
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.Init(ctx), p.Close()); err != nil {
 		return adminError(fmt.Sprintf("fence producer %q", transactionalID), "WRITE on this transactional id", err)
 	}
 	return nil

@@ -37,6 +37,9 @@ type ProducerConfig struct {
 	RequestTimeout time.Duration
 	// DeliveryTimeout limits one call with all its retries (delivery.timeout.ms). Defaults to 120 s.
 	DeliveryTimeout time.Duration
+	// Suspects returns the partitions that the application may have written in an earlier life, to be looked at by Init
+	// for transactions that the coordinator has forgotten (see producer_markers.go). Defaults to none.
+	Suspects func() []record.TopicPartition
 	// Logger is told about retries and lost connections. Defaults to none.
 	Logger *slog.Logger
 }
@@ -123,6 +126,11 @@ type Producer struct {
 	partitions map[record.TopicPartition]*partition // owned by Send
 	buffers    []*batchBuffer                       // free ones, owned by Send
 	headerKeys map[string][]byte                    // owned by Send
+
+	// fate is how the last transaction ended, as far as Init has seen; mending says that a transaction which only writes
+	// lost markers is under way. Owned by Init.
+	fate    fate
+	mending bool
 }
 
 // NewProducer does no I/O; Init comes next.
@@ -167,7 +175,12 @@ func (p *Producer) Init(ctx context.Context) error {
 	p.worsen(stateLost)
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DeliveryTimeout)
 	defer cancel()
-	id, epoch, err := initProducerID(ctx, p.client, p.control, p.cfg.TransactionalID, p.cfg.TransactionTimeout)
+	suspects := p.suspects()
+	observe := p.observeFate
+	if !p.transactional() {
+		observe = nil
+	}
+	id, epoch, err := initProducerID(ctx, p.client, p.control, p.cfg.TransactionalID, p.cfg.TransactionTimeout, observe)
 	if err != nil {
 		if k, ok := errors.AsType[sarama.KError](err); ok && !retriableCode(k) {
 			return p.refused("initialise producer", "", k)
@@ -177,6 +190,11 @@ func (p *Producer) Init(ctx context.Context) error {
 	p.id, p.epoch = id, epoch
 	clear(p.partitions) // sequences begin at 0 with every epoch
 	p.forgetTransaction()
+	if p.transactional() {
+		if err := p.mendMarkers(ctx, suspects); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.state == stateClosed {
@@ -187,10 +205,10 @@ func (p *Producer) Init(ctx context.Context) error {
 }
 
 // initProducerID acquires a producer id and epoch; with a transactional id it fences others and returns when the
-// outcome of what they sent is decided. Retried until ctx ends.
-func initProducerID(ctx context.Context, client *Client, control *conns, txnID string, timeout time.Duration) (
-	id int64, epoch int16, err error,
-) {
+// outcome of what they sent is decided. Retried until ctx ends; observe is called before each attempt.
+func initProducerID(
+	ctx context.Context, client *Client, control *conns, txnID string, timeout time.Duration, observe func(context.Context),
+) (id int64, epoch int16, err error) {
 	req := &sarama.InitProducerIDRequest{TransactionTimeout: timeout, ProducerID: -1, ProducerEpoch: -1}
 	if txnID != "" {
 		req.TransactionalID = &txnID
@@ -198,6 +216,9 @@ func initProducerID(ctx context.Context, client *Client, control *conns, txnID s
 	var res *sarama.InitProducerIDResponse
 	err = retry(ctx, backoff{first: time.Millisecond, max: 50 * time.Millisecond}, func() error {
 		req.Version = 4
+		if observe != nil {
+			observe(ctx)
+		}
 		var err error
 		if txnID == "" {
 			res, err = askAny(ctx, client, (*sarama.Broker).InitProducerID, req)
