@@ -50,6 +50,7 @@ latency() {
   id=$peer-latency-$rep-$RANDOM
   command_of "$peer"
   tool Load --topic "in-$id" --records 0 >&2
+  : >"$WORK/$id.out"
   "${program[@]}" --state-dir "$WORK/state" --serve true --workload count --in "in-$id" --out "out-$id" --app-id "$id" "$@" >"$WORK/$id.out" &
   pid=$!
   for _ in $(seq 150); do
@@ -128,6 +129,7 @@ run_latency() {
 
 run_restore() {
   restore tidemark default --mode eos
+  restore tidemark static --mode eos --instance-id one
   restore kafka-streams static --mode eos --instance-id one
   restore kafka-streams default --mode eos
 }

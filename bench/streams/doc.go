@@ -1,8 +1,9 @@
 // Command streams runs Tidemark on one benchmark workload, with the options and the result line of the Kafka Streams
 // peer (bench/peer, KStreamsBench), so that the same tools load, verify, time and kill both.
 //
-//	streams --bootstrap A --in T --out T [--workload count|restore|repartition] [--mode eos|alo] [--threads N] [--cache on|off]
-//	        [--commit-ms N] [--app-id ID] [--state-dir D] [--instance-id ID] [--session-ms N] [--broker-pid PID] [--dist D] [--keys N]
+//	streams --bootstrap A --in T --out T --state-dir D [--app-id ID] [--workload count|restore|repartition]
+//	        [--mode eos|alo] [--threads N] [--cache on|off] [--commit-ms N] [--instance-id ID] [--session-ms N]
+//	        [--broker-pid PID] [--dist D] [--keys N] [--groups N] [--log LEVEL]
 //	        [--serve true] [--debug-addr HOST:PORT] [--cpu-profile FILE] [--trace FILE]
 //
 // Batch (default): runs until every input and repartition partition is committed to its end, prints one JSON line,

@@ -29,7 +29,8 @@ func build(workload, in, out string, args measure.Args) (*topology.Builder, erro
 		counts := topology.Count(grouped, topology.As("counts"))
 		counts.ToStream().To(out)
 	case "restore":
-		state := topology.Aggregate(input.GroupByKey(), func() []byte { return nil }, remember, serde.Bytes, topology.As("state"))
+		state := topology.Aggregate(input.GroupByKey(), func() []byte { return nil }, remember, serde.Bytes,
+			topology.As("state"))
 		counts := topology.MapValues(state.ToStream(), countOf, serde.Int64)
 		counts.To(out)
 	default:

@@ -16,7 +16,7 @@ import (
 // (a user has mirrors), folders that are not part of the project. They are put together here so that this file does
 // not contain them.
 var forbidden = regexp.MustCompile(strings.Join([]string{
-	`/` + `work/`, `/` + `root/`, `/` + `home/[a-z]+/`, `/` + `tmp/(peers|goka)`, `\.\./` + `shared`,
+	`/` + `work/`, `/` + `root/`, `/` + `tmp/(peers|goka)`, `\.\./` + `shared`,
 	`\b` + `user-view\.md`, `proxy\.` + `golang\.org`, `sum\.` + `golang\.org`, `repo1?\.` + `maven`,
 	`registry\.` + `npmjs`, `\bpypi\.` + `org`, `crates\.` + `io`, `deb\.` + `debian`,
 }, "|"))
