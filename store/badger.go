@@ -59,6 +59,8 @@ type badgerEngine struct {
 	version    uint64 // of the last flush
 	checkpoint Checkpoint
 	found      bool
+	// levelZero is the number of tables in level 0 after an ingest, while the database is closed.
+	levelZero int
 	// empty until the end of the first flush. Readers skip an empty engine.
 	empty atomic.Bool
 }
@@ -400,6 +402,21 @@ func entryError(at Entry, err error) error {
 	return err
 }
 
+// ingestLevelZeroMax is how many tables of level 0 an ingest may find. Every ingest uses the next higher level; from
+// level 0 on they pile up, and as nothing compacts while the database is closed, reads would get slower and slower. A
+// standby would never stop.
+const ingestLevelZeroMax = 12
+
+// mayIngest reports that an ingest is allowed; otherwise use Flush, which lets Badger compact. Not beside a flush.
+func (e *badgerEngine) mayIngest() bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.mu.db == nil {
+		return e.levelZero < ingestLevelZeroMax
+	}
+	return e.mu.db.Levels()[0].NumTables < ingestLevelZeroMax
+}
+
 // beginIngest takes the database away from readers until ingest returns. Called by the task goroutine, which cannot be
 // in a scan then; were the lock taken by the flush goroutine, a scan that began before it could wait for itself.
 func (e *badgerEngine) beginIngest() { e.mu.Lock() }
@@ -460,6 +477,15 @@ func (e *badgerEngine) ingestLocked(first []Entry, next func() (Entry, bool), ch
 	}
 	if err = errors.Join(err, w.finish()); err == nil {
 		err = w.register(tables)
+	}
+	e.levelZero = 0
+	for _, t := range tables {
+		if t.Level == 0 {
+			e.levelZero++
+		}
+	}
+	if w.level == 0 {
+		e.levelZero += len(w.made)
 	}
 	if err != nil {
 		// Badger removes tables that its manifest does not list.

@@ -22,13 +22,22 @@ func openCounts(tb testing.TB, dir string, budget int64) (*store.Set, *store.Key
 	})
 	require.NoError(tb, err)
 	s, _ := set.Store("counts")
-	return set, s.(*store.KeyValue[string, int64]), context
+	kv, ok := s.(*store.KeyValue[string, int64])
+	require.True(tb, ok)
+	return set, kv, context
 }
 
 // BenchmarkCountUpdate is the hot path of a count: 100,000 keys, uniform, epochs of 100,000 updates. An operation is
 // one update with its share of sealing and committing.
 func BenchmarkCountUpdate(b *testing.B) {
-	const keys, epochUpdates = 100_000, 100_000
+	for _, keys := range []int{1000, 100_000} { // in the processor's cache and out of it
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) { benchmarkCountUpdate(b, keys) })
+	}
+}
+
+func benchmarkCountUpdate(b *testing.B, keys int) {
+	b.Helper()
+	const epochUpdates = 100_000
 	names := make([]string, keys)
 	for i := range names {
 		names[i] = fmt.Sprintf("key-%08d", i)

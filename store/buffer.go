@@ -35,7 +35,7 @@ type buffer[V any] struct {
 	active *table[V]
 	frozen *table[V] // nil before the first freeze
 
-	// dirty are the entries that the active epoch wrote, in the order of first writes.
+	// dirty are the entries that the active epoch wrote, each once.
 	dirty []uint32
 	// sealed are the entries that the sealed epoch wrote; empty if no epoch is sealed.
 	sealed []uint32
@@ -97,6 +97,9 @@ func (b *buffer[V]) Name() string { return b.name }
 
 // load returns the entry of key with its current state. The pointer holds until the next call.
 func (b *buffer[V]) load(key []byte) (*entry[V], error) {
+	if b.closed {
+		return nil, fmt.Errorf("store: %s: %w", b.name, ErrClosed)
+	}
 	t := b.active
 	e := &t.entries[t.findOrAdd(key)]
 	if e.flags&flagCur != 0 {
@@ -107,9 +110,6 @@ func (b *buffer[V]) load(key []byte) (*entry[V], error) {
 
 // fill looks up the current state of an entry that is not dirty.
 func (b *buffer[V]) fill(e *entry[V], key []byte) error {
-	if b.closed {
-		return fmt.Errorf("store: %s: %w", b.name, ErrClosed)
-	}
 	if e.flags&flagCommitted != 0 {
 		return b.decode(e, key, b.active.committedOf(e))
 	}
@@ -353,6 +353,7 @@ func (b *buffer[V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
 	b.dirty, b.sealed = b.sealed[:0], b.dirty
 	b.sealedBatch, b.sealedBase = changelog, changelog.Len()
 	b.sealedBytes, b.dirtyBytes = b.dirtyBytes, 0
+	b.orderSealed()
 	total := 0
 	short := make([]byte, headBytes)
 	buf := b.scratch
@@ -385,6 +386,25 @@ func (b *buffer[V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
 		b.valueBytes = (b.valueBytes + total/n + 1) / 2
 	}
 	return nil
+}
+
+// orderSealed puts the sealed entries in the order of the table if they are a good part of it. Seal and Commit then walk
+// memory forwards instead of missing the cache several times per key, which would cost more than all the rest.
+func (b *buffer[V]) orderSealed() {
+	const partMin = 8
+	if len(b.sealed)*partMin < len(b.active.entries) {
+		return
+	}
+	n := 0
+	for i := range b.active.entries {
+		if b.active.entries[i].flags&flagDirtyActive != 0 {
+			b.sealed[n] = uint32(i)
+			n++
+		}
+	}
+	if n != len(b.sealed) {
+		panic(fmt.Sprintf("store: %s: %d dirty entries, %d in the list", b.name, n, len(b.sealed)))
+	}
 }
 
 // Commit implements [Store].

@@ -74,7 +74,7 @@ func (s *Set) start() error {
 		}
 	}
 	encoded := encodeNames(names)
-	ingest := s.restoring && s.disk != nil && changes >= ingestEntriesMin
+	ingest := s.restoring && s.disk != nil && changes >= ingestEntriesMin && s.disk.mayIngest()
 	if ingest {
 		s.disk.beginIngest()
 	}

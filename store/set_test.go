@@ -75,7 +75,9 @@ func kv[K, V any](t *testing.T, b *bench, name string) *store.KeyValue[K, V] {
 	t.Helper()
 	s, ok := b.Store(name)
 	require.True(t, ok)
-	return s.(*store.KeyValue[K, V])
+	typed, ok := s.(*store.KeyValue[K, V])
+	require.True(t, ok)
+	return typed
 }
 
 func get[K, V any](t *testing.T, s *store.KeyValue[K, V], k K) (V, bool) {
@@ -377,7 +379,7 @@ func TestClosed(t *testing.T) {
 	require.NoError(t, b.Close(true))
 	require.NoError(t, b.Close(true))
 	require.ErrorIs(t, c.Put("a", 2), store.ErrClosed)
-	_, _, err := c.Get("b")
+	_, _, err := c.Get("a")
 	require.ErrorIs(t, err, store.ErrClosed)
 	for _, err := range c.All() {
 		require.ErrorIs(t, err, store.ErrClosed)
@@ -442,4 +444,31 @@ func TestOpenSetCorrupt(t *testing.T) {
 	b.reopen(counts("c"))
 	_, ok := b.Checkpoint()
 	require.False(t, ok)
+}
+
+// TestStandbyDoesNotPileUpTables follows a changelog for long: every flush is an ingest until Badger must compact.
+func TestStandbyDoesNotPileUpTables(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, counts("c"))
+	value, err := serde.Int64.Append(nil, 1)
+	require.NoError(t, err)
+	const keys = 5000
+	for round := range 60 {
+		var records []record.Raw
+		for i := range keys {
+			records = append(records, record.Raw{Key: fmt.Appendf(nil, "%d", i), Value: value, Timestamp: int64(round)})
+		}
+		require.NoError(t, b.Replay("c", records))
+		require.NoError(t, b.Replayed(store.Checkpoint{Changelog: map[string]int64{"c": int64(round * keys)}}))
+		require.NoError(t, b.Flush(t.Context()))
+	}
+	tables, err := filepath.Glob(filepath.Join(b.dir, "*.sst"))
+	require.NoError(t, err)
+	require.Less(t, len(tables), 40)
+	n, err := kv[string, int64](t, b, "c").ApproximateCount()
+	require.NoError(t, err)
+	require.Equal(t, int64(keys), n)
+	_, ts, _, err := kv[string, int64](t, b, "c").GetWithTimestamp("4999")
+	require.NoError(t, err)
+	require.Equal(t, int64(59), ts)
 }

@@ -46,7 +46,7 @@ func TestTableKeysOfAllLengths(t *testing.T) {
 
 func TestSortByKey(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable
+	rng := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{0, 1, 2, 10, 255, 256, 5000} {
 		for _, common := range []string{"", "user-", "a-long-common-prefix-"} {
 			keys := make([][]byte, n)
@@ -168,3 +168,16 @@ type rawSerde struct{}
 
 func (rawSerde) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
 func (rawSerde) Decode(data []byte) ([]byte, error)   { return data, nil }
+
+// FuzzLog feeds damaged logs to the check that runs before Badger sees them.
+func FuzzLog(f *testing.F) {
+	f.Add(make([]byte, 100))
+	f.Add(append(make([]byte, 20), 1, 0, 3, 2, 0, 'k', 'e', 'y', 'v', 'v', 1, 2, 3, 4))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, err := verifyLog(data)
+		require.GreaterOrEqual(t, n, int64(0))
+		if err == nil && len(data) > 0 {
+			require.LessOrEqual(t, n, int64(len(data))*128)
+		}
+	})
+}
