@@ -37,13 +37,13 @@ type App struct {
 		run    *incarnation // nil while none is up
 	}
 	done chan struct{} // closed when Run has returned
+	// transition is held while the state changes and the listener is told, so that it hears of changes in order. The
+	// listener may ask for the State, which only takes mu.
+	transition sync.Mutex
 }
 
-// Errors of an App.
-var (
-	// ErrAlreadyRun: Run was called twice, or after Close. Make a new App.
-	ErrAlreadyRun = errors.New("tidemark: the App has run already: make a new one")
-)
+// ErrAlreadyRun: Run was called twice, or after Close. Make a new App.
+var ErrAlreadyRun = errors.New("tidemark: the App has run already: make a new one")
 
 // New checks topology and configuration and returns an App that has not started. It does no I/O. The error joins every
 // mistake in both: *topology.BuildError, *ConfigError.
@@ -169,16 +169,29 @@ func (a *App) State() State {
 // become changes the state and tells the listener. A state that is there already is not a change. An impossible
 // transition is a bug of ours and panics.
 func (a *App) become(next State) {
-	a.mu.Lock()
-	from := a.mu.state
+	a.transition.Lock()
+	defer a.transition.Unlock()
+	from := a.State()
 	if from == next {
-		a.mu.Unlock()
 		return
 	}
 	if !from.mayBecome(next) {
-		a.mu.Unlock()
 		panic(fmt.Sprintf("tidemark: state %s cannot become %s", from, next))
 	}
+	a.changeLocked(from, next)
+}
+
+// becomeFrom changes the state only if it is from: tasks come and go while the App may be closing already.
+func (a *App) becomeFrom(from, next State) {
+	a.transition.Lock()
+	defer a.transition.Unlock()
+	if a.State() == from {
+		a.changeLocked(from, next)
+	}
+}
+
+func (a *App) changeLocked(from, next State) {
+	a.mu.Lock()
 	a.mu.state = next
 	a.mu.Unlock()
 	a.cfg.Logger.Info("state", "from", from.String(), "to", next.String())

@@ -247,13 +247,10 @@ func (in *incarnation) fail(err error) {
 
 // changed keeps the App's state in step with the tasks.
 func (in *incarnation) changed() {
-	_, restoring := in.manager.TaskStates()
-	a := in.app
-	switch s := a.State(); {
-	case restoring == 0 && s == Rebalancing:
-		a.become(Running)
-	case restoring > 0 && s == Running:
-		a.become(Rebalancing)
+	if _, restoring := in.manager.TaskStates(); restoring == 0 {
+		in.app.becomeFrom(Rebalancing, Running)
+	} else {
+		in.app.becomeFrom(Running, Rebalancing)
 	}
 }
 
