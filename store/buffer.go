@@ -388,8 +388,8 @@ func (b *buffer[V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
 	return nil
 }
 
-// orderSealed puts the sealed entries in the order of the table if they are a good part of it. Seal and Commit then walk
-// memory forwards instead of missing the cache several times per key, which would cost more than all the rest.
+// orderSealed puts the sealed entries in the order of the table if they are a good part of it. Seal and Commit then
+// walk memory forwards instead of missing the cache several times per key, which would cost more than all the rest.
 func (b *buffer[V]) orderSealed() {
 	const partMin = 8
 	if len(b.sealed)*partMin < len(b.active.entries) {
