@@ -224,6 +224,9 @@ func (c *Config) validate() error {
 	if c.FlushInterval < 0 {
 		bad("FlushInterval", c.FlushInterval, "want a positive duration")
 	}
+	if c.GroupInstanceID != "" && !idPattern.MatchString(c.GroupInstanceID) {
+		bad("GroupInstanceID", fmt.Sprintf("%q", c.GroupInstanceID), "want 1 to 100 letters, digits, '.', '_' or '-'")
+	}
 	if c.GroupInstanceID != "" && c.DynamicMembership {
 		bad("GroupInstanceID", c.GroupInstanceID, "contradicts DynamicMembership")
 	}

@@ -107,6 +107,9 @@ func (in *incarnation) assemble(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("tidemark: initialise producers: %w", err)
 	}
+	if err := in.dismissDeparted(ctx, instance); err != nil {
+		cfg.Logger.Warn("cannot look for departed members: their tasks wait for their sessions to end", "error", err)
+	}
 	restorer := worker.NewRestorer(worker.RestorerConfig{
 		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
 		Task: in.taskConfig, ResetOffset: in.resetOffset,
@@ -289,8 +292,12 @@ func (in *incarnation) run(ctx context.Context) error {
 	}
 	closing, cancel := context.WithTimeout(background, a.cfg.CloseTimeout)
 	defer cancel()
+	owned := in.manager.Owned()
 	// After an error tasks drop what is not committed: whatever failed would fail again.
 	in.manager.Close(closing, err == nil)
+	if err == nil && !a.cfg.LeaveGroupOnClose {
+		in.leaveWord(closing, owned)
+	}
 	leave()
 	<-left
 	stop()

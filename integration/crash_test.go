@@ -95,3 +95,20 @@ func TestBrokerKill9(t *testing.T) {
 	b.stop()
 	require.NotZero(t, s.sent)
 }
+
+// An instance closes, and its state directory is deleted with its identity. Its successor does not wait for the session
+// of a member that will not come back: a session is five minutes here.
+func TestStateDirectoryDeletedAfterClose(t *testing.T) {
+	s := newScenario(t, broker.Start(t))
+	s.session = 5 * time.Minute
+	a := s.start("a", t.TempDir())
+	a.awaitRunning()
+	s.send(5000)
+	s.cluster.AwaitCommitted(t, s.app, s.in, 60*time.Second)
+	a.stop()
+	s.send(1000)
+	b := s.start("a", t.TempDir())
+	b.awaitRunning()
+	s.check()
+	b.stop()
+}

@@ -29,6 +29,7 @@ const stateDirFormat = 1
 type StateDir struct {
 	path      string
 	processID string
+	fresh     bool   // processID was made by this OpenStateDir
 	bootID    string // "" if the system does not tell
 	lock      *os.File
 }
@@ -169,7 +170,7 @@ func (d *StateDir) identify() error {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("store: state directory: %w", err)
 	}
-	d.processID = newUUID()
+	d.processID, d.fresh = newUUID(), true
 	now.ProcessID = d.processID
 	return writeJSON(name, now)
 }
@@ -204,6 +205,9 @@ func (d *StateDir) Path() string { return d.path }
 
 // ProcessID returns a UUID that names this member of the application over restarts.
 func (d *StateDir) ProcessID() string { return d.processID }
+
+// Fresh reports that the process id is new: nobody knows this member yet.
+func (d *StateDir) Fresh() bool { return d.fresh }
 
 // TaskDir returns the directory of a task, which may not exist yet.
 func (d *StateDir) TaskDir(id record.TaskID) string {

@@ -119,6 +119,8 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	if err != nil {
 		return nil, errors.Join(err, t.Close(false))
 	}
+	// The first commit takes a departed owner's mark away, and says who the owner is now.
+	t.RequestCommit()
 	return &Restored{Task: t, Positions: positions}, nil
 }
 
@@ -213,8 +215,8 @@ func (r *Restorer) openOnce(ctx context.Context, cfg task.Config) (*task.Task, e
 // discard removes the local state of a task.
 func (r *Restorer) discard(id record.TaskID, reason string) error {
 	if reason != "" {
-		r.cfg.Logger.Error("local state cannot be used: restoring from the changelog", "task", id.String(),
-			"directory", r.cfg.StateDir.TaskDir(id), "reason", reason)
+		r.cfg.Logger.Error("local state cannot be used: restoring from the changelog", slog.String("task", id.String()),
+			slog.String("directory", r.cfg.StateDir.TaskDir(id)), slog.String("reason", reason))
 	}
 	return r.cfg.StateDir.Remove(id)
 }
@@ -262,8 +264,9 @@ func (r *Restorer) replay(ctx context.Context, t *task.Task, logs []*changelogOf
 		took := r.cfg.Clock.Since(began)
 		end := RestoreEnd{Task: t.ID(), Store: l.store, TopicPartition: l.tp, Records: n, Took: took}
 		call(r.cfg.Listener.OnEnd, end)
-		r.cfg.Logger.Info("store restored", "task", t.ID().String(), "store", l.store, "base", l.base,
-			"from", l.from, "to", l.end, "records", n, "took", took.Round(time.Millisecond))
+		r.cfg.Logger.Info("store restored", slog.String("task", t.ID().String()), slog.String("store", l.store),
+			slog.String("base", l.base), slog.Int64("from", l.from), slog.Int64("to", l.end), slog.Int64("records", n),
+			slog.Duration("took", took.Round(time.Millisecond)))
 	}
 	if len(logs) > 0 {
 		target.checkpoint.WallTimeMs = r.cfg.Clock.NowMs()
@@ -330,7 +333,8 @@ func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
 		m, err := eos.ParseMetadata(o.Metadata)
 		if err != nil && o.Metadata != "" {
 			r.cfg.Logger.Warn("committed offset carries unknown metadata: stream time starts anew",
-				"task", cfg.ID.String(), "topic", tp.Topic, "partition", tp.Partition, "error", err)
+				slog.String("task", cfg.ID.String()), slog.String("topic", tp.Topic), slog.Int("partition", int(tp.Partition)),
+				slog.Any("error", err))
 		}
 		positions[tp] = task.Position{Offset: o.Offset, StreamTime: m.StreamTime}
 		epoch = max(epoch, m.Epoch)

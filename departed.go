@@ -1,0 +1,65 @@
+package tidemark
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/record"
+)
+
+// leaveWord notes in the committed offsets of our partitions that we have closed and are not to be waited for, should
+// somebody come who has lost our identity. Best effort: without it the session timeout does the same, later.
+func (in *incarnation) leaveWord(ctx context.Context, owned []record.TopicPartition) {
+	m := in.group.Member()
+	if m.InstanceID == "" || m.Generation < 0 || len(owned) == 0 {
+		return
+	}
+	offsets, err := in.admin.CommittedOffsets(ctx, m.GroupID, owned)
+	if err == nil {
+		for tp, o := range offsets {
+			meta, parseErr := eos.ParseMetadata(o.Metadata)
+			if parseErr != nil {
+				delete(offsets, tp)
+				continue
+			}
+			meta.Departed = m.InstanceID
+			offsets[tp] = eos.Offset{Offset: o.Offset, Metadata: meta.Encode()}
+		}
+		err = in.admin.CommitOffsets(ctx, m, offsets)
+	}
+	if err != nil {
+		in.app.cfg.Logger.Warn("cannot leave word that this member has closed", "error", err)
+	}
+}
+
+// dismissDeparted lets members go that have closed and left word, if nobody knows us: we may be their successor with a
+// new identity, and their tasks would wait for their sessions to end. A member with an identity does not do so: it has
+// tasks of its own, and theirs wait for their restart.
+func (in *incarnation) dismissDeparted(ctx context.Context, instanceID string) error {
+	if !in.dir.Fresh() || instanceID == "" {
+		return nil
+	}
+	group := in.app.cfg.ApplicationID
+	var inputs []record.TopicPartition
+	for _, t := range in.topics.tasks {
+		inputs = append(inputs, t.Partitions...)
+	}
+	offsets, err := in.admin.PossiblyUnstableOffsets(ctx, group, inputs)
+	if err != nil {
+		return err
+	}
+	var departed []string
+	for _, o := range offsets {
+		if m, err := eos.ParseMetadata(o.Metadata); err == nil && m.Departed != "" && m.Departed != instanceID {
+			departed = append(departed, m.Departed)
+		}
+	}
+	slices.Sort(departed)
+	departed = slices.Compact(departed)
+	if len(departed) == 0 {
+		return nil
+	}
+	in.app.cfg.Logger.Info("letting departed members go", "instance_ids", departed)
+	return in.admin.RemoveMembers(ctx, group, departed)
+}
