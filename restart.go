@@ -41,8 +41,8 @@ func RestartFailureRate(failuresMax int, interval, delay time.Duration) RestartS
 	})
 }
 
-// RestartExponentialDelay restarts without limit, after a delay that grows from initial by the factor up to most, and is
-// back at initial once the application has run for resetAfter.
+// RestartExponentialDelay restarts without limit, after a delay that grows from initial by the factor up to most, and
+// is back at initial once the application has run for resetAfter.
 func RestartExponentialDelay(initial, most time.Duration, factor float64, resetAfter time.Duration) RestartStrategy {
 	next := initial
 	return restartFunc(func(ranFor time.Duration) (time.Duration, bool) {

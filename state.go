@@ -1,6 +1,9 @@
 package tidemark
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // State is the life of an App.
 //
@@ -46,10 +49,5 @@ var transitions = map[State][]State{ //nolint:gochecknoglobals // a constant tab
 }
 
 func (s State) mayBecome(next State) bool {
-	for _, t := range transitions[s] {
-		if t == next {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(transitions[s], next)
 }

@@ -2,6 +2,6 @@ package changelog
 
 import "errors"
 
-// ErrPositionLost: the log no longer holds the position (compaction or retention removed it): a base older than that
-// cannot be caught up.
+// ErrPositionLost says that the log no longer holds the position (compaction or retention removed it): a base older
+// than that cannot be caught up.
 var ErrPositionLost = errors.New("changelog: the position lies outside of the log")

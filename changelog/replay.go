@@ -20,9 +20,11 @@ type Base struct {
 //
 //   - the log no longer reaches back to the position: what lies between is lost;
 //   - the position lies beyond the end: the topic was made anew, or the base belongs to another one;
-//   - the base is older than delete.retention.ms: compaction may have dropped tombstones of keys that the base still has,
-//     and they would come back to life. A base at the end of the log misses nothing, however old.
-func Choose(base Base, start, end, nowMs int64, deleteRetention time.Duration) (from int64, usable bool, reason string) {
+//   - the base is older than delete.retention.ms: compaction may have dropped tombstones of keys that the base still
+//     has, and they would come back to life. A base at the end of the log misses nothing, however old.
+func Choose(
+	base Base, start, end, nowMs int64, deleteRetention time.Duration,
+) (from int64, usable bool, reason string) {
 	switch {
 	case base.Offset > end:
 		return start, false, fmt.Sprintf("its position %d lies beyond the end %d of the changelog", base.Offset, end)
@@ -55,7 +57,8 @@ type Target interface {
 // Replay reads [from, to) of a store's changelog into the target. Memory is bounded by the reader's fetch size and the
 // target's budget. A batch with no records (markers only) still moves the position.
 func Replay(
-	ctx context.Context, r Reader, store string, tp record.TopicPartition, from, to int64, target Target, report func(Progress),
+	ctx context.Context, r Reader, store string, tp record.TopicPartition, from, to int64, target Target,
+	report func(Progress),
 ) (records int64, err error) {
 	p := Progress{Store: store, TopicPartition: tp, From: from, At: from, To: to}
 	if from < to {

@@ -61,7 +61,8 @@ func Classify(err error) Class {
 // RecordTooLargeError reports a record that the broker or the producer's limit refuses (max.message.bytes).
 type RecordTooLargeError struct {
 	TopicPartition record.TopicPartition
-	Index          int // of the record in its batch; -1 if the broker did not say which
+	Batch          *record.Batch // the one that was given to Send: several may be for the same partition
+	Index          int           // of the record in Batch
 	SizeBytes      int
 	LimitBytes     int // 0: the broker refused it and its limit is not known
 	Err            error

@@ -94,7 +94,7 @@ func (s *scenario) start(name, stateDir string) *instance {
 	s.t.Helper()
 	exe, err := os.Executable()
 	require.NoError(s.t, err)
-	cmd := exec.Command(exe) //nolint:noctx // it is killed by the test
+	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), "TIDEMARK_TEST_INSTANCE=1", "TIDEMARK_TEST_NAME="+name, "TIDEMARK_TEST_APP="+s.app,
 		"TIDEMARK_TEST_IN="+s.in, "TIDEMARK_TEST_OUT="+s.out, "TIDEMARK_TEST_STATE="+filepath.Join(stateDir, name),
 		"TIDEMARK_TEST_TOPOLOGY="+s.topology,

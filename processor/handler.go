@@ -116,8 +116,8 @@ func (e *UserError) Error() string {
 	if e.TopicPartition.Topic != "" {
 		where = fmt.Sprintf("on %s offset %d", e.TopicPartition, e.Offset)
 	}
-	return fmt.Sprintf("processor: node %q of task %s %s %s: %v (set OnProcessingError to skip or dead-letter such records)",
-		e.Node, e.Task, what, where, e.Err)
+	return fmt.Sprintf("processor: node %q of task %s %s %s: %v "+
+		"(set OnProcessingError to skip or dead-letter such records)", e.Node, e.Task, what, where, e.Err)
 }
 
 func (e *UserError) Unwrap() error { return e.Err }

@@ -2,7 +2,7 @@
 //
 // It imports nothing. A record passes through Tidemark in three shapes:
 //
-//	broker ──► Raw (bytes, with offset) ──decode──► Record[K, V] (typed) ──encode──► Batch (bytes, one partition) ──► broker
+//	broker ──► Raw (bytes, with offset) ──decode──► Record[K, V] (typed) ──encode──► Batch (bytes) ──► broker
 //
 // Null keys and values. A nil pointer, slice, map or interface is null. A type without nil (string, int64, a struct)
 // says null through [Record.NullKey] and [Record.NullValue]; the field then holds the type's zero value.

@@ -1,6 +1,9 @@
 package record
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Header is one record header. A nil Value is a null header value.
 type Header struct {
@@ -27,9 +30,9 @@ func (r Record[K, V]) Time() time.Time { return time.UnixMilli(r.Timestamp) }
 
 // Header returns the last header of that name.
 func (r Record[K, V]) Header(name string) (value []byte, found bool) {
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == name {
-			return r.Headers[i].Value, true
+	for _, h := range slices.Backward(r.Headers) {
+		if h.Key == name {
+			return h.Value, true
 		}
 	}
 	return nil, false

@@ -20,5 +20,15 @@ func (c Clock) Now() time.Time { return c.now() }
 // NowMs returns the current time in milliseconds since the Unix epoch.
 func (c Clock) NowMs() int64 { return c.now().UnixMilli() }
 
+// After, NewTimer and NewTicker wait by the machine's clock, also where the time itself is fixed: how long a goroutine
+// sleeps is no business of the core.
+func (c Clock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// NewTimer makes a timer.
+func (c Clock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
+
+// NewTicker makes a ticker.
+func (c Clock) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d) }
+
 // Since returns the time passed since t.
 func (c Clock) Since(t time.Time) time.Duration { return c.now().Sub(t) }

@@ -350,12 +350,14 @@ func TestFetcherDamagedBatch(t *testing.T) {
 	garbage[11], garbage[16] = 88, 2 // length and format; the checksum is zero
 	env.fake.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		env.fake.KeepControl()
-		fetch := req.(*kmsg.FetchRequest)
+		fetch, ok := req.(*kmsg.FetchRequest)
+		require.True(t, ok)
 		for _, topic := range fetch.Topics {
 			if topic.Topic != bad.Topic {
 				continue
 			}
-			res := fetch.ResponseKind().(*kmsg.FetchResponse)
+			res, ok := fetch.ResponseKind().(*kmsg.FetchResponse)
+			require.True(t, ok)
 			p := kmsg.NewFetchResponseTopicPartition()
 			p.RecordBatches, p.LastStableOffset = garbage, 10
 			rt := kmsg.NewFetchResponseTopic()

@@ -121,7 +121,7 @@ func (p *Producer) fill(b *batchBuffer, part *partition) error {
 			}
 			if b.bytes+size > p.cfg.MaxRequestBytes {
 				return &eos.RecordTooLargeError{
-					TopicPartition: part.tp, Index: i, SizeBytes: size, LimitBytes: p.cfg.MaxRequestBytes,
+					TopicPartition: part.tp, Batch: src.batch, Index: i, SizeBytes: size, LimitBytes: p.cfg.MaxRequestBytes,
 				}
 			}
 		}

@@ -101,12 +101,10 @@ func (p *Producer) gaveUp(where string, last, why error) error {
 // coordinator, to a partition's leader or to the group's coordinator is lost inside a transaction, the transaction is
 // not continued. Only error answers are retried in place.
 //
-// Why: after a loss nobody knows whether the last request is still going to be executed. Continuing means repeating it
-// over a new connection, perhaps to a broker that just restarted and replays its log; a first copy that was served
-// before that, or waits in a queue, can then take effect after the transaction has ended. Seen in practice with kill -9
-// of the broker: a partition whose AddPartitionsToTxn had been answered kept an open transaction for ever, while the
-// coordinator had completed it at a later epoch, and read_committed readers of that partition stopped. Init bumps the
-// epoch, which makes brokers refuse every such late copy; the caller replays the epoch, which costs milliseconds.
+// Why: after a loss nobody knows whether the last request will still be executed, and a late copy of it could take
+// effect after a continued transaction has ended. Init bumps the epoch, so brokers refuse such a copy; the caller
+// replays the epoch, which costs milliseconds. The rule is simple and safe. Partitions that stayed open after a kill -9
+// of the broker were once taken for a reason of it too, but those had lost their markers (producer_markers.go).
 //
 // Before the transaction's first request, and for an at-least-once producer (whose sequence numbers make repeats
 // harmless), a lost connection is an ordinary retriable error: then connLost returns nil.

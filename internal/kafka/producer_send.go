@@ -425,7 +425,8 @@ func (s *sending) tooLarge(part *partition, block *sarama.ProduceResponseBlock) 
 	n := b.to - b.from
 	if n == 1 {
 		s.refuse(&eos.RecordTooLargeError{
-			TopicPartition: part.tp, Index: b.from, SizeBytes: b.bytes - batchOverheadBytes, Err: block.Err,
+			TopicPartition: part.tp, Batch: part.queue[0].batch, Index: b.from, SizeBytes: b.bytes - batchOverheadBytes,
+			Err: block.Err,
 		}, stateDoomed)
 		return
 	}

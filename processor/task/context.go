@@ -64,7 +64,8 @@ func (t *Task) Dropped(node, reason string) {
 	t.metrics.Dropped++
 	// One line per thousand: a topic full of such records must not fill the disk with log.
 	if t.metrics.Dropped%1000 == 1 {
-		t.cfg.Logger.Warn("skipping record", "task", t.cfg.ID.String(), "node", node, "reason", reason,
-			"topic", t.meta.Topic, "partition", t.meta.Partition, "offset", t.meta.Offset, "dropped_total", t.metrics.Dropped)
+		t.cfg.Logger.Warn("skipping record", slog.String("task", t.cfg.ID.String()), slog.String("node", node),
+			slog.String("reason", reason), slog.String("topic", t.meta.Topic), slog.Int("partition", int(t.meta.Partition)),
+			slog.Int64("offset", t.meta.Offset), slog.Uint64("dropped_total", t.metrics.Dropped))
 	}
 }

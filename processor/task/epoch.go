@@ -83,8 +83,8 @@ func (t *Task) Committed(ends []int64, wallClock int64) error {
 	return nil
 }
 
-// Rollback drops the sealed and the active epoch. Inputs must be fetched again from the returned positions: those of the
-// last commit, which the caller knows.
+// Rollback drops the sealed and the active epoch. Inputs must be fetched again from the committed positions, which the
+// caller knows.
 func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
 	if err := t.stores.Rollback(); err != nil {
 		return fmt.Errorf("task %s: roll back: %w", t.cfg.ID, err)

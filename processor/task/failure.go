@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strconv"
 
@@ -38,8 +39,7 @@ func (t *Task) userError(err error, outside bool) error {
 	if already != nil {
 		u.Node, u.Err = already.Node, already.Err
 	}
-	var p *panicError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*panicError](err); ok {
 		u.Stack, u.Err = p.stack, p
 	}
 	if !outside {
@@ -55,8 +55,7 @@ func (t *Task) failed(q *queue, err error) error {
 	f := processor.Failure{Task: t.cfg.ID, TopicPartition: q.tp, Record: q.last()}
 	f.Record.Timestamp, f.Record.Headers, f.Record.Offset = t.meta.Timestamp, t.meta.Headers, t.meta.Offset
 	handler := t.cfg.Handlers.Processing
-	var de *processor.DeserializationError
-	if errors.As(err, &de) {
+	if de, ok := errors.AsType[*processor.DeserializationError](err); ok {
 		f.Stage, f.Node, f.Err = processor.Deserialization, de.Node, fmt.Errorf("task %s: %s offset %d: %w (set "+
 			"OnDeserializationError to skip or dead-letter such records)", t.cfg.ID, q.tp, t.meta.Offset, err)
 		handler = t.cfg.Handlers.Deserialization
@@ -111,9 +110,10 @@ func (t *Task) handle(handler processor.Handler, f processor.Failure, deadLetter
 	}
 	t.metrics.Failed++
 	topic := action.DeadLetterTopic()
-	t.cfg.Logger.Warn("record failed", "stage", f.Stage.String(), "task", t.cfg.ID.String(), "node", f.Node,
-		"topic", f.TopicPartition.Topic, "partition", f.TopicPartition.Partition, "offset", f.Record.Offset,
-		"dead_letter", topic, "error", f.Err)
+	t.cfg.Logger.Warn("record failed", slog.String("stage", f.Stage.String()), slog.String("task", t.cfg.ID.String()),
+		slog.String("node", f.Node), slog.String("topic", f.TopicPartition.Topic),
+		slog.Int("partition", int(f.TopicPartition.Partition)), slog.Int64("offset", f.Record.Offset),
+		slog.String("dead_letter", topic), slog.Any("error", f.Err))
 	if topic == "" {
 		return nil
 	}

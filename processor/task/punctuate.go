@@ -12,7 +12,6 @@ type punctuators struct {
 	list       []*schedule
 	nextStream int64 // earliest due stream time; MaxInt64 if none
 	nextWall   int64
-	ready      bool
 }
 
 type schedule struct {

@@ -95,7 +95,7 @@ const generationWait = 10 * time.Second
 func (c *committer) awaitGeneration(ctx context.Context, refused eos.Member, cause error) error {
 	ctx, cancel := context.WithTimeout(ctx, generationWait)
 	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := c.clock.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for c.member() == refused {
 		select {
@@ -134,6 +134,7 @@ func (c *committer) conclude(x *transaction, err error) outcome {
 		o.failed = true
 	case eos.ClassRecord:
 		o.refused = errors.As(err, &o.record)
+	case eos.ClassNone, eos.ClassGeneration, eos.ClassAborted, eos.ClassUnknownOutcome, eos.ClassFenced: // dropped
 	}
 	return o
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 
@@ -106,15 +107,13 @@ func (b *brokerModel) Commit(context.Context) error {
 	err := b.call("commit")
 	if err == nil || b.applied {
 		b.committed = append(b.committed, b.staged...)
-		for tp, o := range b.offsets {
-			b.stable[tp] = o
-		}
+		maps.Copy(b.stable, b.offsets)
 		b.open, b.staged = false, nil
 	}
 	return err
 }
 
-func (b *brokerModel) Abort(context.Context) error { return b.Init(context.Background()) }
+func (b *brokerModel) Abort(ctx context.Context) error { return b.Init(ctx) }
 func (b *brokerModel) TransactionalID() string     { return "app-p-0" }
 func (b *brokerModel) Close() error                { return nil }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/tidemarkio/tidemark/processor/task"
@@ -27,7 +28,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	go w.committer.run(commits)
 	defer w.committer.wait()
 	defer stop()
-	timer := time.NewTimer(idleWait)
+	timer := w.cfg.Clock.NewTimer(idleWait)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		worked, err := w.pass(ctx)
@@ -156,8 +157,8 @@ func (w *Worker) outOfRange(ctx context.Context, r *running, tp record.TopicPart
 			r.task.ID(), tp, r.committed[tp].Offset, err)
 	}
 	w.cfg.Logger.Error("input position out of range: records were lost to the topic's retention",
-		"task", r.task.ID().String(), "topic", tp.Topic, "partition", tp.Partition,
-		"position", r.committed[tp].Offset, "continue_at", to)
+		slog.String("task", r.task.ID().String()), slog.String("topic", tp.Topic), slog.Int("partition", int(tp.Partition)),
+		slog.Int64("position", r.committed[tp].Offset), slog.Int64("continue_at", to))
 	p := r.committed[tp]
 	p.Offset = to
 	r.committed[tp] = p
@@ -167,6 +168,6 @@ func (w *Worker) outOfRange(ctx context.Context, r *running, tp record.TopicPart
 // release gives used-up batches back to the fetcher, which fetches the next ones.
 func (w *Worker) release(r *running) {
 	for _, token := range r.task.Released() {
-		w.cfg.Fetcher.Release(token.(*Fetched))
+		w.cfg.Fetcher.Release(token.(*Fetched)) //nolint:forcetypeassert,errcheck // fetched put it there
 	}
 }

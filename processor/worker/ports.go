@@ -43,7 +43,7 @@ type Fetched struct {
 	Generation uint64
 }
 
-// ErrOffsetOutOfRange: the position is below the start or beyond the end of the log.
+// ErrOffsetOutOfRange says that the position is below the start or beyond the end of the log.
 var ErrOffsetOutOfRange = errors.New("offset out of range")
 
 // Group is the port to the consumer group: one member per App, cooperative protocol (KIP-429), static if it has an
@@ -69,7 +69,7 @@ type GroupHandler interface {
 	Assign(ctx context.Context, members []GroupMember) (map[string]GroupAssignment, error)
 	// Assigned brings the new assignment, of which revoked partitions are already missing. It hands over what is no
 	// longer assigned (commit or drop) before it returns; if it returned rejoin, the member joins again at once so
-	// that others can get what was given up.
+	// that others can get what was given up. Its error ends Run, and the member leaves the group, also a static one.
 	Assigned(ctx context.Context, a GroupAssignment) (rejoin bool, err error)
 	// Lost says that membership ended without a chance to commit (session expired, fenced): drop everything.
 	Lost(err error)
@@ -83,6 +83,7 @@ type GroupMember struct {
 	UserData   []byte
 	Owned      []record.TopicPartition
 	Generation int32 // of Owned; -1 unknown
+	Leader     bool  // the member that assigns
 }
 
 // GroupAssignment is what one member gets.
@@ -104,7 +105,8 @@ type Admin interface {
 	EndOffsets(ctx context.Context, tps []record.TopicPartition, committed bool) (map[record.TopicPartition]int64, error)
 	// CommittedOffsets reads the group's offsets with RequireStable (KIP-447): ErrUnstableOffsets while a transaction
 	// that would change them is open. A partition without offset is absent.
-	CommittedOffsets(ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]eos.Offset, error)
+	CommittedOffsets(
+		ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]eos.Offset, error)
 	// PossiblyUnstableOffsets reads what was committed last, without regard to open transactions.
 	PossiblyUnstableOffsets(
 		ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]eos.Offset, error)
@@ -118,7 +120,7 @@ type Admin interface {
 	DeleteRecords(ctx context.Context, before map[record.TopicPartition]int64) error
 }
 
-// ErrUnstableOffsets: an open transaction holds back the group's offsets.
+// ErrUnstableOffsets says that an open transaction holds back the group's offsets.
 var ErrUnstableOffsets = errors.New("committed offsets are held back by an open transaction")
 
 // StateDir is the port to the application's state directory; store.StateDir implements it.

@@ -49,6 +49,9 @@ type Manager struct {
 		closed  bool
 	}
 	background sync.WaitGroup
+
+	// attempt counts how often an assignment was sent back. Owned by the group's goroutine.
+	attempt int
 }
 
 // owned is a task that the group gave to this member.
@@ -75,7 +78,7 @@ func NewManager(cfg ManagerConfig) *Manager {
 func (m *Manager) Subscription() (topics []string, userData []byte) {
 	local, err := m.cfg.StateDir.Tasks()
 	if err != nil {
-		m.cfg.Logger.Warn("cannot list local state: the assignor will not know of it", "error", err)
+		m.cfg.Logger.Warn("cannot list local state: the assignor will not know of it", slog.Any("error", err))
 	}
 	previous := make([]record.TaskID, len(local))
 	for i, t := range local {
@@ -83,7 +86,7 @@ func (m *Manager) Subscription() (topics []string, userData []byte) {
 	}
 	return m.cfg.Topics, assign.AppendSubscription(nil, assign.Subscription{
 		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.cfg.Workers),
-		Owned: m.ownedTasks(), Previous: previous,
+		Owned: m.ownedTasks(), Previous: previous, Attempt: m.attempt,
 	})
 }
 
@@ -109,7 +112,7 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 		return nil, err
 	}
 	subs := make([]assign.Subscription, len(members))
-	as := make([]assign.Member, len(members))
+	as, leader := make([]assign.Member, len(members)), ""
 	for i, gm := range members {
 		if subs[i], err = assign.DecodeSubscription(gm.UserData); err != nil {
 			return nil, fmt.Errorf("worker: member %s is not a Tidemark application of this id: %w", gm.MemberID, err)
@@ -118,17 +121,48 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 			ID: gm.MemberID, InstanceID: gm.InstanceID, ProcessID: subs[i].ProcessID, Workers: subs[i].Workers,
 			Fingerprint: subs[i].Fingerprint, Owned: subs[i].Owned, Generation: gm.Generation, Previous: subs[i].Previous,
 		}
+		if gm.Leader {
+			leader = gm.MemberID
+		}
 	}
-	target, err := assign.Assign(tasks, as)
+	admitted, fingerprint, mixed := assign.Admit(as, leader)
+	answer := assign.Assignment{Version: assign.CommonVersion(subs), Fingerprint: fingerprint}
+	out := make(map[string]GroupAssignment, len(members))
+	if mixed != nil {
+		m.cfg.Logger.Error("members of another topology are refused", "error", mixed)
+		refused := answer
+		refused.Refusal = mixed.Error()
+		for _, gm := range members {
+			out[gm.MemberID] = GroupAssignment{UserData: assign.AppendAssignment(nil, refused)}
+		}
+	}
+	if fingerprint != m.cfg.Fingerprint {
+		// It is we who are refused, and the tasks of the others' topology are not ours to name: they keep what they
+		// have until we have left.
+		target, partitions := make(map[string][]record.TaskID), make(map[string][]record.TopicPartition)
+		for i, gm := range members {
+			partitions[gm.MemberID] = gm.Owned
+			if as[i].Fingerprint == fingerprint {
+				target[gm.MemberID] = as[i].Owned
+			}
+		}
+		now, _ := assign.Withhold(target, admitted)
+		for id, ids := range now {
+			answer.Tasks = ids
+			out[id] = GroupAssignment{Partitions: partitions[id], UserData: assign.AppendAssignment(nil, answer)}
+		}
+		return out, nil
+	}
+	target, err := assign.Assign(tasks, admitted)
 	if err != nil {
 		return nil, err
 	}
-	now, waiting := assign.Withhold(target, as)
-	m.cfg.Logger.Info("assigned tasks", "members", len(members), "tasks", len(tasks), "waiting_for_hand_over", len(waiting))
-	version := assign.CommonVersion(subs)
-	out := make(map[string]GroupAssignment, len(members))
+	now, waiting := assign.Withhold(target, admitted)
+	m.cfg.Logger.Info("assigned tasks", "members", len(admitted), "tasks", len(tasks), "waiting_for_hand_over", len(waiting))
+	answer.Total = len(tasks)
 	for id, ids := range now {
-		a := GroupAssignment{UserData: assign.AppendAssignment(nil, version, ids)}
+		answer.Tasks = ids
+		a := GroupAssignment{UserData: assign.AppendAssignment(nil, answer)}
 		for _, t := range ids {
 			a.Partitions = append(a.Partitions, m.cfg.Inputs(t)...)
 		}
@@ -142,6 +176,12 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (rejoin bool,
 	decoded, err := assign.DecodeAssignment(a.UserData)
 	if err != nil {
 		return false, err
+	}
+	switch {
+	case decoded.Refusal != "":
+		return false, &assign.MixedTopologyError{Reason: decoded.Refusal}
+	case len(a.UserData) > 0 && decoded.Fingerprint != m.cfg.Fingerprint:
+		return m.outdated(decoded)
 	}
 	want := make(map[record.TaskID]bool, len(decoded.Tasks))
 	for _, id := range decoded.Tasks {
@@ -159,12 +199,42 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (rejoin bool,
 	}
 	m.cfg.Logger.Info("assignment", "tasks", fmt.Sprint(decoded.Tasks), "revoked", fmt.Sprint(revoked))
 	m.cfg.OnChange()
-	return len(revoked) > 0, nil
+	more, err := m.knowsMore(ctx, decoded)
+	return len(revoked) > 0 || more, err
+}
+
+// attemptsMax bounds how often a member asks again before it gives up on an assignment of another topology.
+const attemptsMax = 5
+
+// outdated deals with tasks of another topology. The coordinator answers a static member that comes back from memory:
+// the member has to join once more, with a subscription that differs, so that the leader hears of the new topology.
+func (m *Manager) outdated(a assign.Assignment) (rejoin bool, err error) {
+	if m.attempt >= attemptsMax {
+		return false, &assign.MixedTopologyError{Reason: fmt.Sprintf(
+			"its leader assigns tasks of topology %q, and this program runs %q: stop the old version before you start "+
+				"another topology, or give it its own application id", a.Fingerprint, m.cfg.Fingerprint)}
+	}
+	m.attempt++
+	m.cfg.Logger.Info("the assignment is for another topology: joining again", "theirs", a.Fingerprint,
+		"ours", m.cfg.Fingerprint)
+	return true, nil
+}
+
+// knowsMore reports whether the leader has not heard of partitions that were added. It is asked once: a leader that
+// does not know of them either finds out by itself.
+func (m *Manager) knowsMore(ctx context.Context, a assign.Assignment) (bool, error) {
+	tasks, err := m.cfg.Tasks(ctx)
+	if err != nil || m.attempt > 0 || a.Total == 0 || a.Total == len(tasks) {
+		return false, err
+	}
+	m.attempt++
+	m.cfg.Logger.Info("the assignment is for another number of tasks: joining again", "theirs", a.Total, "ours", len(tasks))
+	return true, nil
 }
 
 // Lost implements GroupHandler.
 func (m *Manager) Lost(err error) {
-	m.cfg.Logger.Warn("group membership lost: dropping all tasks", "error", err)
+	m.cfg.Logger.Warn("group membership lost: dropping all tasks", slog.Any("error", err))
 	m.stop(context.Background(), m.ownedTasks(), false)
 	m.cfg.OnChange()
 }
@@ -253,7 +323,7 @@ func (m *Manager) stop(ctx context.Context, ids []record.TaskID, commit bool) {
 		wait.Go(func() {
 			tasks, err := w.Stop(ctx, ids, commit)
 			if err != nil && !errors.Is(err, ErrStopped) {
-				m.cfg.Logger.Error("cannot take tasks from their worker", "error", err)
+				m.cfg.Logger.Error("cannot take tasks from their worker", slog.Any("error", err))
 			}
 			for _, t := range tasks {
 				m.close(t)
@@ -282,7 +352,7 @@ func (m *Manager) close(t *task.Task) {
 		}
 		if err != nil {
 			m.cfg.Logger.Error("task not closed cleanly: the next start will check its state",
-				"task", t.ID().String(), "error", err)
+				slog.String("task", t.ID().String()), slog.Any("error", err))
 		}
 		m.mu.Lock()
 		if m.mu.closing[t.ID()] == done {
@@ -304,7 +374,7 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 		case <-w.done:
 			for _, t := range w.Abandon() {
 				if err := t.Close(false); err != nil {
-					m.cfg.Logger.Error("closing an abandoned task", "task", t.ID().String(), "error", err)
+					m.cfg.Logger.Error("closing an abandoned task", slog.String("task", t.ID().String()), slog.Any("error", err))
 				}
 			}
 		default:

@@ -177,8 +177,7 @@ func (r *Restorer) open(ctx context.Context, cfg task.Config, logs []*changelogO
 		}
 	}
 	t, err := r.openOnce(ctx, cfg)
-	var corrupt *store.CorruptError
-	if errors.As(err, &corrupt) {
+	if _, ok := errors.AsType[*store.CorruptError](err); ok {
 		if err := r.discard(id, err.Error()); err != nil {
 			return nil, err
 		}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Taking over from a dead owner. Its last transaction may still be open, and would stay so until its transaction timeout.
+// Taking over from a dead owner. Its last transaction may still be open, and would stay so until its timeout.
 // An owner that gave the task up has ended it; so what is still undecided after a moment belongs to the dead, and is ended
 // by initialising its transactional id, which also fences it should it only have slept.
 const (
@@ -22,7 +23,9 @@ const (
 )
 
 // stableOffsets reads the group's committed offsets once no open transaction can change them.
-func (r *Restorer) stableOffsets(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]eos.Offset, error) {
+func (r *Restorer) stableOffsets(
+	ctx context.Context, tps []record.TopicPartition,
+) (map[record.TopicPartition]eos.Offset, error) {
 	var offsets map[record.TopicPartition]eos.Offset
 	err := r.until(ctx, "stable committed offsets", func(ctx context.Context) (bool, error) {
 		var err error
@@ -89,7 +92,8 @@ func (r *Restorer) decidedEnds(ctx context.Context, tps []record.TopicPartition)
 
 // until polls done; when patience has run out it fences those that hold it up, and again after each further while.
 func (r *Restorer) until(
-	ctx context.Context, what string, done func(context.Context) (bool, error), blockers func(context.Context) ([]string, error),
+	ctx context.Context, what string, done func(context.Context) (bool, error),
+	blockers func(context.Context) ([]string, error),
 ) error {
 	began, delay := r.cfg.Clock.Now(), pollFirst
 	fenceAt := patience
@@ -104,7 +108,8 @@ func (r *Restorer) until(
 			if err != nil {
 				return fmt.Errorf("find who holds up %s: %w", what, err)
 			}
-			r.cfg.Logger.Warn("waiting for a dead owner's transaction: ending it", "for", what, "transactional_ids", ids)
+			r.cfg.Logger.Warn("waiting for a dead owner's transaction: ending it", slog.String("for", what),
+				slog.Any("transactional_ids", ids))
 			for _, id := range ids {
 				if err := r.cfg.Admin.FenceProducer(ctx, id); err != nil {
 					return fmt.Errorf("end the transaction of %q: %w", id, err)
@@ -112,7 +117,7 @@ func (r *Restorer) until(
 			}
 		}
 		select {
-		case <-time.After(delay):
+		case <-r.cfg.Clock.After(delay):
 			delay = min(2*delay, pollMax)
 		case <-ctx.Done():
 			return fmt.Errorf("worker: %s: %w", what, ctx.Err())

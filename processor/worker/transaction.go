@@ -3,10 +3,13 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/clock"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
@@ -36,10 +39,8 @@ func (x *transaction) partitions() []record.TopicPartition {
 
 func (x *transaction) includes(tasks []*running) bool {
 	for _, r := range tasks {
-		for _, in := range x.tasks {
-			if r == in {
-				return true
-			}
+		if slices.Contains(x.tasks, r) {
+			return true
 		}
 	}
 	return false
@@ -52,6 +53,7 @@ type committer struct {
 	producer  eos.Producer
 	admin     Admin
 	member    func() eos.Member
+	clock     clock.Clock
 
 	requests chan *transaction
 	outcomes chan outcome
@@ -64,6 +66,7 @@ type committer struct {
 func newCommitter(cfg Config) *committer {
 	return &committer{
 		guarantee: cfg.Guarantee, producer: cfg.Producer, admin: cfg.Admin, member: cfg.Member,
+		clock: cfg.Clock,
 		requests: make(chan *transaction, 1), outcomes: make(chan outcome, 1), stopped: make(chan struct{}),
 	}
 }
@@ -160,8 +163,8 @@ func (w *Worker) settle(o outcome) error {
 	}
 	w.stats.DroppedCommits++
 	delay, give := w.backoff.failed(w.cfg.Clock.Now())
-	w.cfg.Logger.Warn("commit failed: dropped, and its input will be processed again",
-		"worker", w.cfg.Index, "tasks", len(x.tasks), "retry_in", delay, "error", o.err)
+	w.cfg.Logger.Warn("commit failed: dropped, and its input will be processed again", slog.Int("worker", w.cfg.Index),
+		slog.Int("tasks", len(x.tasks)), slog.Duration("retry_in", delay), slog.Any("error", o.err))
 	if give {
 		return fmt.Errorf("%s: commits have failed for %s: %w", w.name(), w.cfg.RetryTimeout, o.err)
 	}
@@ -174,9 +177,7 @@ func (w *Worker) committed(x *transaction) error {
 	for i, r := range x.tasks {
 		e := x.epochs[i]
 		n := len(e.Batches)
-		for tp, p := range e.Positions {
-			r.committed[tp] = p
-		}
+		maps.Copy(r.committed, e.Positions)
 		if err := r.task.Committed(x.ends[at:at+n], now); err != nil {
 			return err
 		}
@@ -200,13 +201,10 @@ func (w *Worker) dropped(x *transaction) error {
 func (w *Worker) refused(x *transaction, o outcome) error {
 	for i, e := range x.epochs {
 		for j, b := range e.Batches {
-			if b.TopicPartition != o.record.TopicPartition || o.record.Index < 0 || o.record.Index >= b.Len() {
+			if b != o.record.Batch {
 				continue
 			}
 			r := b.At(o.record.Index)
-			if len(r.Key)+len(r.Value) > o.record.SizeBytes && o.record.SizeBytes > 0 {
-				continue // another task's batch for the same partition
-			}
 			if e.IsChangelog(j) {
 				return fmt.Errorf("task %s: a value of a store is too large for its changelog: %w", e.Task, o.err)
 			}
@@ -241,7 +239,8 @@ func (w *Worker) await(ctx context.Context) {
 		select {
 		case o := <-w.committer.outcomes:
 			if err := w.settle(o); err != nil {
-				w.cfg.Logger.Error("commit failed while tasks were handed over", "worker", w.cfg.Index, "error", err)
+				w.cfg.Logger.Error("commit failed while tasks were handed over", slog.Int("worker", w.cfg.Index),
+					slog.Any("error", err))
 			}
 		case <-ctx.Done():
 			return
@@ -257,7 +256,7 @@ func (w *Worker) commitNow(ctx context.Context, tasks []*running) {
 	}
 	if err := w.begin(tasks); err != nil {
 		w.cfg.Logger.Error("cannot commit before hand-over: the input will be processed again by the next owner",
-			"worker", w.cfg.Index, "error", err)
+			slog.Int("worker", w.cfg.Index), slog.Any("error", err))
 		return
 	}
 	w.await(ctx)

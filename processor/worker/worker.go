@@ -110,7 +110,7 @@ func (w *Worker) Start(ctx context.Context, t *task.Task, positions map[record.T
 			w.byInput[tp] = r
 			w.cfg.Fetcher.Add(tp, p.Offset)
 		}
-		w.cfg.Logger.Info("task running", "task", t.ID().String(), "worker", w.cfg.Index)
+		w.cfg.Logger.Info("task running", slog.String("task", t.ID().String()), slog.Int("worker", w.cfg.Index))
 		return nil
 	})
 }
@@ -136,7 +136,7 @@ func (w *Worker) Stop(ctx context.Context, ids map[record.TaskID]bool, commit bo
 			if r.task.Dirty() || r.task.InFlight() {
 				err := r.task.Rollback(r.committed)
 				if err != nil {
-					w.cfg.Logger.Error("cannot roll back", "task", r.task.ID().String(), "error", err)
+					w.cfg.Logger.Error("cannot roll back", slog.String("task", r.task.ID().String()), slog.Any("error", err))
 				}
 			}
 			stopped = append(stopped, r.task)
