@@ -161,6 +161,7 @@ type session struct {
 	reason    string        // of the next join (KIP-800)
 	// assigned: the handler has seen an assignment since the last Lost.
 	assigned        bool
+	refused         bool // the handler cannot live with its assignment: there is nothing to come back for
 	ownedGeneration int32
 	pause           backoff
 	failures        int // of join and sync, in a row
@@ -201,6 +202,7 @@ func (s *session) rounds(ctx context.Context) error {
 		s.assigned = true
 		again, err := s.handler.Assigned(ctx, a)
 		if err != nil {
+			s.refused = true
 			return fmt.Errorf("kafka: group %q: assignment: %w", s.conf.GroupID, err)
 		}
 		if again {

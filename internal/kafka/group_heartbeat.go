@@ -113,7 +113,7 @@ func (s *session) instance() *string {
 func (s *session) leave(ctx context.Context) {
 	member := s.Member()
 	s.forget(nil)
-	if member.MemberID == "" || s.conf.InstanceID != "" && !s.conf.LeaveOnClose {
+	if member.MemberID == "" || s.conf.InstanceID != "" && !s.conf.LeaveOnClose && !s.refused {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)

@@ -124,7 +124,7 @@ func (s *session) assign(ctx context.Context, res *sarama.JoinGroupResponse, req
 		sub := subs[m.MemberId]
 		member := worker.GroupMember{
 			MemberID: m.MemberId, Topics: sub.Topics, UserData: sub.UserData, Generation: sub.GenerationID,
-			Owned: fromOwned(sub.OwnedPartitions),
+			Owned: fromOwned(sub.OwnedPartitions), Leader: m.MemberId == res.LeaderId,
 		}
 		if sub.Version < 2 {
 			member.Generation = -1

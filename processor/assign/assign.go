@@ -2,10 +2,7 @@ package assign
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -20,7 +17,7 @@ type Member struct {
 	ProcessID string
 	// Workers weighs the member: one with twice the workers gets twice the tasks. 0 counts as 1.
 	Workers int
-	// Fingerprint identifies the member's topology. All members must agree.
+	// Fingerprint identifies the member's topology. Only members that agree share tasks, see [Admit].
 	Fingerprint string
 	// Owned are the tasks that the member runs right now, as of Generation.
 	Owned []record.TaskID
@@ -40,32 +37,13 @@ func (m *Member) name() string {
 
 func (m *Member) weight() int64 { return int64(max(m.Workers, 1)) }
 
-// MixedTopologyError says that members of one application id run different topologies. Assigning tasks would let one
-// program read the state and the repartition topics of another, so nothing is assigned.
-type MixedTopologyError struct {
-	// Members are the members by the fingerprint of their topology.
-	Members map[string][]string
-}
-
-func (e *MixedTopologyError) Error() string {
-	var b strings.Builder
-	b.WriteString("assign: members of the group run different topologies:")
-	for i, fp := range slices.Sorted(maps.Keys(e.Members)) {
-		if i > 0 {
-			b.WriteByte(';')
-		}
-		fmt.Fprintf(&b, " %s on %q", strings.Join(e.Members[fp], ", "), fp)
-	}
-	b.WriteString(": deploy one version at a time, or give a different topology its own application id")
-	return b.String()
-}
-
 // Assign distributes the tasks among the members. The result has an entry for every member, sorted by task. It is the
 // target: what the group should look like when every hand-over is done; pass it to [Withhold] before sending it.
-// The only error is a *MixedTopologyError. Without members the result is empty.
+// All members must run one topology, see [Admit]; the only error is a *MixedTopologyError. Without members the result
+// is empty.
 func Assign(tasks []record.TaskID, members []Member) (map[string][]record.TaskID, error) {
-	if err := sameTopology(members); err != nil {
-		return nil, err
+	if mixed := sameTopology(members); mixed != nil {
+		return nil, mixed
 	}
 	ms := sortedMembers(members)
 	result := make(map[string][]record.TaskID, len(ms))
@@ -87,21 +65,6 @@ func Assign(tasks []record.TaskID, members []Member) (map[string][]record.TaskID
 		slices.SortFunc(result[id], record.TaskID.Compare)
 	}
 	return result, nil
-}
-
-// sameTopology refuses members of different topologies.
-func sameTopology(members []Member) error {
-	byPrint := make(map[string][]string)
-	for i := range members {
-		byPrint[members[i].Fingerprint] = append(byPrint[members[i].Fingerprint], members[i].name())
-	}
-	if len(byPrint) <= 1 {
-		return nil
-	}
-	for fp := range byPrint {
-		slices.Sort(byPrint[fp])
-	}
-	return &MixedTopologyError{Members: byPrint}
 }
 
 // sortedMembers brings the members into an order that does not depend on the broker's.

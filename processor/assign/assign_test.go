@@ -140,6 +140,36 @@ func TestAssignRefusesMixedTopologies(t *testing.T) {
 	require.ErrorContains(t, err, `m3, one on "v1"; m2 on "v2"`)
 }
 
+func TestAdmit(t *testing.T) {
+	owned := []record.TaskID{id(0, 0)}
+	for name, tc := range map[string]struct {
+		members []Member
+		want    string
+		ids     []string
+	}{
+		"all agree":           {[]Member{{ID: "a", Fingerprint: "v1"}, {ID: "b", Fingerprint: "v1"}}, "v1", []string{"a", "b"}},
+		"nobody owns: leader": {[]Member{{ID: "a", Fingerprint: "v2"}, {ID: "b", Fingerprint: "v1"}}, "v2", []string{"a"}},
+		"owners, not the leader": {[]Member{
+			{ID: "a", Fingerprint: "v2"}, {ID: "b", Fingerprint: "v1", Owned: owned}, {ID: "c", Fingerprint: "v1"},
+		}, "v1", []string{"b", "c"}},
+		"a draw: leader": {[]Member{
+			{ID: "a", Fingerprint: "v2", Owned: owned}, {ID: "b", Fingerprint: "v1", Owned: owned},
+		}, "v2", []string{"a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			admitted, fingerprint, mixed := Admit(tc.members, "a")
+			require.Equal(t, tc.want, fingerprint)
+			var ids []string
+			for _, m := range admitted {
+				ids = append(ids, m.ID)
+			}
+			require.Equal(t, tc.ids, ids)
+			require.Equal(t, len(tc.ids) < len(tc.members), mixed != nil)
+		})
+	}
+	require.ErrorContains(t, &MixedTopologyError{Reason: "why"}, "the group refuses this member: why")
+}
+
 func TestWithhold(t *testing.T) {
 	target := map[string][]record.TaskID{"a": {id(0, 0)}, "b": {id(0, 1), id(0, 2)}, "c": {id(0, 3)}}
 	members := []Member{

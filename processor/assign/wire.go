@@ -30,7 +30,7 @@ var ErrMalformed = errors.New("malformed user data")
 
 // Subscription is what a member tells the leader (user data of JoinGroup).
 //
-//	version u8 | process id string | fingerprint string | workers uvarint | owned tasks | previous tasks
+//	version u8 | process id string | fingerprint string | workers uvarint | owned tasks | previous tasks | attempt uvarint
 //
 // A string is its length as uvarint and its bytes; tasks are their number and, for each, sub-topology and partition as
 // uvarints. A version may add fields at the end; a reader of version n ignores what follows the fields of version n
@@ -43,12 +43,25 @@ type Subscription struct {
 	Workers     int
 	Owned       []record.TaskID
 	Previous    []record.TaskID
+	// Attempt makes a subscription differ from the one before: the coordinator answers a member that joins again with
+	// an unchanged subscription from memory, without asking the leader.
+	Attempt int
 }
 
-// Assignment is what the leader tells a member (user data of SyncGroup): version u8 | tasks.
+// Assignment is what the leader tells a member (user data of SyncGroup).
+//
+//	version u8 | fingerprint string | total uvarint | tasks | refusal string
 type Assignment struct {
 	Version byte
-	Tasks   []record.TaskID
+	// Fingerprint is that of the topology whose tasks these are. A static member that comes back gets its former
+	// assignment from the coordinator's memory, even if it runs another topology now.
+	Fingerprint string
+	// Total is how many tasks the leader knows of; 0: the leader cannot tell. A member that knows of more asks for a
+	// rebalance.
+	Total int
+	Tasks []record.TaskID
+	// Refusal is why the member gets nothing and has to end; empty for members that take part.
+	Refusal string
 }
 
 // AppendSubscription appends the encoding of s in the newest version.
@@ -58,7 +71,8 @@ func AppendSubscription(dst []byte, s Subscription) []byte {
 	dst = appendString(dst, s.Fingerprint)
 	dst = binary.AppendUvarint(dst, uint64(max(s.Workers, 0)))
 	dst = appendTasks(dst, s.Owned)
-	return appendTasks(dst, s.Previous)
+	dst = appendTasks(dst, s.Previous)
+	return binary.AppendUvarint(dst, uint64(max(s.Attempt, 0)))
 }
 
 // DecodeSubscription decodes what a member sent.
@@ -67,22 +81,23 @@ func DecodeSubscription(data []byte) (Subscription, error) {
 	s := Subscription{Version: d.version()}
 	s.ProcessID = d.string()
 	s.Fingerprint = d.string()
-	workers := d.uvarint()
-	if workers > tasksMax {
-		d.fail(fmt.Errorf("%w: %d workers", ErrMalformed, workers))
-	}
-	s.Workers = int(min(workers, tasksMax))
+	s.Workers = d.small("workers")
 	s.Owned = d.tasks()
 	s.Previous = d.tasks()
+	s.Attempt = d.small("attempts")
 	if err := d.end(); err != nil {
 		return Subscription{}, fmt.Errorf("assign: subscription: %w", err)
 	}
 	return s, nil
 }
 
-// AppendAssignment appends the encoding of the tasks in the given version, which must come from [CommonVersion].
-func AppendAssignment(dst []byte, version byte, tasks []record.TaskID) []byte {
-	return appendTasks(append(dst, version), tasks)
+// AppendAssignment appends the encoding of a in its version, which must come from [CommonVersion].
+func AppendAssignment(dst []byte, a Assignment) []byte {
+	dst = append(dst, a.Version)
+	dst = appendString(dst, a.Fingerprint)
+	dst = binary.AppendUvarint(dst, uint64(max(a.Total, 0)))
+	dst = appendTasks(dst, a.Tasks)
+	return appendString(dst, a.Refusal[:min(len(a.Refusal), stringBytesMax)])
 }
 
 // DecodeAssignment decodes what the leader sent. Empty data is an empty assignment: a broker may answer so a member
@@ -93,7 +108,10 @@ func DecodeAssignment(data []byte) (Assignment, error) {
 	}
 	d := decoder{data: data}
 	a := Assignment{Version: d.version()}
+	a.Fingerprint = d.string()
+	a.Total = d.small("tasks in total")
 	a.Tasks = d.tasks()
+	a.Refusal = d.string()
 	if err := d.end(); err != nil {
 		return Assignment{}, fmt.Errorf("assign: assignment: %w", err)
 	}
@@ -161,6 +179,16 @@ func (d *decoder) uvarint() uint64 {
 	}
 	d.data = d.data[n:]
 	return v
+}
+
+// small reads a number that counts things.
+func (d *decoder) small(what string) int {
+	n := d.uvarint()
+	if n > tasksMax {
+		d.fail(fmt.Errorf("%w: %d %s", ErrMalformed, n, what))
+		return 0
+	}
+	return int(n)
 }
 
 func (d *decoder) string() string {

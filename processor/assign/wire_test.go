@@ -2,6 +2,7 @@ package assign
 
 import (
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,15 +12,21 @@ import (
 
 // The golden bytes pin the format: a change of them needs a new version (docs/format).
 const (
-	goldenSubscription = "01" + "0470726f63" + "0466703031" + "08" + "02" + "0003" + "018002" + "01" + "0004"
-	goldenAssignment   = "01" + "02" + "0003" + "018002"
+	goldenSubscription = "01" + "0470726f63" + "0466703031" + "08" + "02" + "0003" + "018002" + "01" + "0004" + "02"
+	goldenAssignment   = "01" + "0466703031" + "07" + "02" + "0003" + "018002" + "00"
+	goldenRefusal      = "01" + "0466703032" + "07" + "00" + "036e6f21"
 )
 
 func exampleSubscription() Subscription {
 	return Subscription{
 		Version: 1, ProcessID: "proc", Fingerprint: "fp01", Workers: 8,
 		Owned: []record.TaskID{id(0, 3), id(1, 256)}, Previous: []record.TaskID{id(0, 4)},
+		Attempt: 2,
 	}
+}
+
+func exampleAssignment() Assignment {
+	return Assignment{Version: 1, Fingerprint: "fp01", Total: 7, Tasks: []record.TaskID{id(0, 3), id(1, 256)}}
 }
 
 func TestSubscriptionGolden(t *testing.T) {
@@ -31,11 +38,18 @@ func TestSubscriptionGolden(t *testing.T) {
 }
 
 func TestAssignmentGolden(t *testing.T) {
-	data := AppendAssignment(nil, 1, []record.TaskID{id(0, 3), id(1, 256)})
-	require.Equal(t, goldenAssignment, hex.EncodeToString(data))
-	got, err := DecodeAssignment(data)
+	refusal := Assignment{Version: 1, Fingerprint: "fp02", Total: 7, Refusal: "no!"}
+	for want, a := range map[string]Assignment{goldenAssignment: exampleAssignment(), goldenRefusal: refusal} {
+		data := AppendAssignment(nil, a)
+		require.Equal(t, want, hex.EncodeToString(data))
+		got, err := DecodeAssignment(data)
+		require.NoError(t, err)
+		require.Equal(t, a, got)
+	}
+	long := AppendAssignment(nil, Assignment{Version: 1, Refusal: strings.Repeat("x", 2*stringBytesMax)})
+	got, err := DecodeAssignment(long)
 	require.NoError(t, err)
-	require.Equal(t, Assignment{Version: 1, Tasks: []record.TaskID{id(0, 3), id(1, 256)}}, got)
+	require.Len(t, got.Refusal, stringBytesMax)
 
 	got, err = DecodeAssignment(nil)
 	require.NoError(t, err)
@@ -53,7 +67,7 @@ func TestDecodeErrors(t *testing.T) {
 	}
 	_, err = DecodeSubscription(append(good, 0))
 	require.ErrorIs(t, err, ErrMalformed)
-	_, err = DecodeAssignment([]byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	_, err = DecodeAssignment([]byte{1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	require.ErrorIs(t, err, ErrMalformed)
 	_, err = DecodeAssignment([]byte{0})
 	require.ErrorIs(t, err, ErrVersion)
@@ -79,13 +93,13 @@ func FuzzDecodeSubscription(f *testing.F) {
 }
 
 func FuzzDecodeAssignment(f *testing.F) {
-	f.Add(AppendAssignment(nil, 1, []record.TaskID{id(0, 3), id(1, 256)}))
+	f.Add(AppendAssignment(nil, exampleAssignment()))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, err := DecodeAssignment(data)
 		if err != nil {
 			return
 		}
-		again, err := DecodeAssignment(AppendAssignment(nil, a.Version, a.Tasks))
+		again, err := DecodeAssignment(AppendAssignment(nil, a))
 		require.NoError(t, err)
 		require.Equal(t, a, again)
 	})
