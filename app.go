@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/tidemarkio/tidemark/changelog"
 	"github.com/tidemarkio/tidemark/eos"
@@ -42,7 +42,7 @@ type App struct {
 	transition sync.Mutex
 }
 
-// ErrAlreadyRun: Run was called twice, or after Close. Make a new App.
+// ErrAlreadyRun says that Run was called twice, or after Close. Make a new App.
 var ErrAlreadyRun = errors.New("tidemark: the App has run already: make a new one")
 
 // New checks topology and configuration and returns an App that has not started. It does no I/O. The error joins every
@@ -101,7 +101,7 @@ func (a *App) runUntilDone(ctx context.Context) error {
 	}
 	defer func() {
 		if err := dir.Close(); err != nil {
-			a.cfg.Logger.Error("closing the state directory", "error", err)
+			a.cfg.Logger.Error("closing the state directory", slog.Any("error", err))
 		}
 	}()
 	for {
@@ -115,14 +115,20 @@ func (a *App) runUntilDone(ctx context.Context) error {
 		if ctx.Err() != nil || !restartable(err) {
 			return err
 		}
+		if _, ok := errors.AsType[*partitionsChangedError](err); ok {
+			a.cfg.Logger.Warn("starting again to take new partitions in", slog.Any("reason", err))
+			a.become(Restarting)
+			continue
+		}
 		delay, again := a.cfg.Restart.Next(a.clock.Since(started))
 		if !again {
 			return fmt.Errorf("tidemark: the restart strategy gives up: %w", err)
 		}
-		a.cfg.Logger.Error("application failed: starting again from the last commit", "in", delay, "error", err)
+		a.cfg.Logger.Error("application failed: starting again from the last commit", slog.Duration("in", delay),
+			slog.Any("error", err))
 		a.become(Restarting)
 		select {
-		case <-time.After(delay):
+		case <-a.clock.After(delay):
 		case <-ctx.Done():
 			return nil
 		}
@@ -194,7 +200,7 @@ func (a *App) changeLocked(from, next State) {
 	a.mu.Lock()
 	a.mu.state = next
 	a.mu.Unlock()
-	a.cfg.Logger.Info("state", "from", from.String(), "to", next.String())
+	a.cfg.Logger.Info("state", slog.String("from", from.String()), slog.String("to", next.String()))
 	if a.cfg.StateListener != nil {
 		a.cfg.StateListener(from, next)
 	}

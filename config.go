@@ -76,6 +76,8 @@ type Config struct {
 	RetryTimeout time.Duration
 	// ConnectTimeout bounds how long Run looks for a broker at start. Defaults to 30 s.
 	ConnectTimeout time.Duration
+	// MetadataMaxAge is how often to look for new partitions of input topics (metadata.max.age.ms). Defaults to 30 s.
+	MetadataMaxAge time.Duration
 	// CloseTimeout bounds the last commit and the hand-over when the context of Run ends. Defaults to 30 s.
 	CloseTimeout time.Duration
 	// ReplicationFactor of internal topics (replication.factor). Defaults to -1, the broker's default.
@@ -137,6 +139,7 @@ const (
 	defaultTransactionTimeout = 60 * time.Second
 	defaultRetryTimeout       = 5 * time.Minute
 	defaultConnectTimeout     = 30 * time.Second
+	defaultMetadataMaxAge     = 30 * time.Second
 	defaultCloseTimeout       = 30 * time.Second
 	defaultMaxRequestBytes    = 1<<20 - 4<<10
 	commitIntervalMin         = time.Millisecond
@@ -162,6 +165,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Compression, "none")
 	def(&c.RetryTimeout, defaultRetryTimeout)
 	def(&c.ConnectTimeout, defaultConnectTimeout)
+	def(&c.MetadataMaxAge, defaultMetadataMaxAge)
 	def(&c.CloseTimeout, defaultCloseTimeout)
 	def(&c.ReplicationFactor, -1)
 	def(&c.RestoreParallel, 2*c.Workers)
@@ -240,6 +244,9 @@ func (c *Config) validate() error {
 	}
 	if c.RebalanceTimeout < time.Second {
 		bad("RebalanceTimeout", c.RebalanceTimeout, "want at least 1s")
+	}
+	if c.MetadataMaxAge < 10*time.Millisecond {
+		bad("MetadataMaxAge", c.MetadataMaxAge, "want at least 10ms")
 	}
 	if c.AutoOffsetReset < processor.ResetDefault || c.AutoOffsetReset > processor.ResetNone {
 		bad("AutoOffsetReset", int(c.AutoOffsetReset), "want processor.ResetEarliest, ResetLatest or ResetNone")

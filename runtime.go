@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/clock"
 	"github.com/tidemarkio/tidemark/internal/kafka"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
@@ -142,7 +143,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{Logger: cfg.Logger})
+	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{PartitionBytesMax: 512 << 10, Logger: cfg.Logger})
 	in.producers, in.fetchers = append(in.producers, p), append(in.fetchers, f)
 	cache := cfg.CacheBytesMax
 	if cache < 0 {
@@ -328,11 +329,8 @@ func (in *incarnation) release() {
 	}
 }
 
-// Periods of background work.
-const (
-	purgeInterval = 30 * time.Second // repartition.purge.interval.ms
-	watchInterval = 30 * time.Second // between looks at the partition counts of inputs
-)
+// purgeInterval is the period of purge (repartition.purge.interval.ms).
+const purgeInterval = 30 * time.Second
 
 // purge deletes repartition records that are consumed: nobody will read them again, and their topics keep all else.
 func (in *incarnation) purge(ctx context.Context) {
@@ -364,21 +362,30 @@ func (in *incarnation) purge(ctx context.Context) {
 	})
 }
 
-// watchInputs ends the incarnation when an input topic has another number of partitions: the next one picks new
-// partitions up if it can, or says why not.
+// partitionsChangedError ends an incarnation whose inputs have another number of partitions than at its start. It is no
+// failure: the next incarnation takes them in, or says why it cannot.
+type partitionsChangedError struct {
+	topic       string
+	before, now int32
+}
+
+func (e *partitionsChangedError) Error() string {
+	return fmt.Sprintf("tidemark: input topic %q had %d partitions and has %d", e.topic, e.before, e.now)
+}
+
+// watchInputs ends the incarnation when an input topic has another number of partitions.
 func (in *incarnation) watchInputs(ctx context.Context) {
-	every(ctx, watchInterval, func() {
+	every(ctx, in.app.cfg.MetadataMaxAge, func() {
 		topic, before, now, err := in.topics.changedInputs(ctx)
 		if err != nil || topic == "" {
 			return // a broker that does not answer is noticed elsewhere
 		}
-		in.fail(fmt.Errorf("tidemark: input topic %q had %d partitions and has %d: starting again to take them in",
-			topic, before, now))
+		in.fail(&partitionsChangedError{topic: topic, before: before, now: now})
 	})
 }
 
 func every(ctx context.Context, interval time.Duration, fn func()) {
-	t := time.NewTicker(interval)
+	t := clock.System().NewTicker(interval)
 	defer t.Stop()
 	for {
 		select {
