@@ -9,7 +9,7 @@ const (
 	// shareBytesMin is what a task gets however many there are: less would turn every commit into a flush.
 	shareBytesMin = 8 << 20
 
-	memtableBytesMin   = 8 << 20 // bounds the size of one entry: Badger refuses batches above 15 % of it
+	memtableBytesMin   = 4 << 20 // values above 15 % of it go to the value log, which nothing collects
 	memtableBytesMax   = 32 << 20
 	blockCacheBytesMin = 1 << 20
 )
