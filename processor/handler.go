@@ -6,7 +6,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Failure describes a record that could not be handled, for an error handler.
+// Failure describes a record that could not be handled, for an error handler. A punctuator, or what a record cache
+// forwards at a commit, fails without a record: TopicPartition and Record are zero then.
 type Failure struct {
 	Stage          Stage
 	Task           record.TaskID
@@ -101,23 +102,40 @@ func (e *DeserializationError) Unwrap() error { return e.Err }
 type UserError struct {
 	Task           record.TaskID
 	Node           string
-	TopicPartition record.TopicPartition // zero in a punctuator
+	TopicPartition record.TopicPartition // of the input record; zero if there is none
 	Offset         int64
-	Stack          []byte // of a panic, else nil
-	Err            error
+	// During says what user code did without a record of its own: DuringInit, DuringPunctuator, DuringFlush or
+	// DuringClose; "" while a record was processed.
+	During string
+	Stack  []byte // of a panic, else nil
+	Err    error
 }
+
+// What user code may do beside processing a record.
+const (
+	DuringInit       = "Init"
+	DuringPunctuator = "a punctuator"
+	DuringFlush      = "the flush of a record cache"
+	DuringClose      = "Close"
+)
 
 func (e *UserError) Error() string {
 	what := "failed"
 	if e.Stack != nil {
 		what = "panicked"
 	}
-	where := "in a punctuator"
-	if e.TopicPartition.Topic != "" {
-		where = fmt.Sprintf("on %s offset %d", e.TopicPartition, e.Offset)
+	where, hint := "", " (set OnProcessingError to skip or dead-letter such records)"
+	switch e.During {
+	case "":
+	case DuringInit, DuringClose:
+		where, hint = " in "+e.During, ""
+	default:
+		where, hint = " in "+e.During, " (set OnProcessingError to go on after such errors)"
 	}
-	return fmt.Sprintf("processor: node %q of task %s %s %s: %v "+
-		"(set OnProcessingError to skip or dead-letter such records)", e.Node, e.Task, what, where, e.Err)
+	if e.TopicPartition.Topic != "" {
+		where += fmt.Sprintf(" on %s offset %d", e.TopicPartition, e.Offset)
+	}
+	return fmt.Sprintf("processor: node %q of task %s %s%s: %v%s", e.Node, e.Task, what, where, e.Err, hint)
 }
 
 func (e *UserError) Unwrap() error { return e.Err }

@@ -133,7 +133,8 @@ func (m *groupMember) Assign(
 	out := make(map[string]worker.GroupAssignment)
 	for id, tasks := range now {
 		out[id] = worker.GroupAssignment{
-			Partitions: assign.Partitions(m.tasks, tasks), UserData: assign.AppendAssignment(nil, assign.Assignment{Version: 1, Tasks: tasks}),
+			Partitions: assign.Partitions(m.tasks, tasks),
+			UserData:   assign.AppendAssignment(nil, assign.Assignment{Version: 1, Tasks: tasks}),
 		}
 	}
 	return out, nil

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
 )
@@ -33,8 +34,8 @@ func (t *Task) Seal() (*Epoch, error) {
 	if !t.dirty {
 		return nil, nil
 	}
-	if err := guard(t.stores.FlushCaches); err != nil {
-		return nil, t.userError(err, true)
+	if err := t.flushCaches(); err != nil {
+		return nil, err
 	}
 	e := &Epoch{Task: t.cfg.ID, Number: t.epoch, Positions: make(map[record.TopicPartition]Position, len(t.queues))}
 	err := t.stores.Seal(t.epoch, func(name string) *record.Batch {
@@ -55,6 +56,23 @@ func (t *Task) Seal() (*Epoch, error) {
 	t.sealed, t.dirty, t.commitRequested = e, false, false
 	t.epoch++
 	return e, nil
+}
+
+// flushCaches forwards what record caches hold back. User code downstream may fail on an update: if the handler lets it
+// pass, the flush goes on with the next one, since an update leaves the cache before it is forwarded.
+func (t *Task) flushCaches() error {
+	for {
+		err := guard(t.stores.FlushCaches)
+		if err == nil {
+			return nil
+		}
+		if !isUsers(err) {
+			return fmt.Errorf("task %s: flush caches: %w", t.cfg.ID, err)
+		}
+		if err := t.failedWithout(err, processor.DuringFlush, t.wallClock); err != nil {
+			return err
+		}
+	}
 }
 
 // Committed says that the sealed epoch is durable. ends are the offsets behind each batch, in the order of Batches; -1

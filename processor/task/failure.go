@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // panicError carries a recovered panic of user code to the place that decides about it.
@@ -18,6 +19,11 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string { return fmt.Sprint(e.value) }
+
+// decidedError is an error about which the handler has been asked already.
+type decidedError struct{ error }
+
+func (e *decidedError) Unwrap() error { return e.error }
 
 // guard runs user code and turns a panic into an error.
 func guard(fn func() error) (err error) {
@@ -29,29 +35,70 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// userError says in which node, and on which record, user code failed.
-func (t *Task) userError(err error, outside bool) error {
+// userError says in which node, and on which record, user code failed. during is empty while a record is processed.
+func (t *Task) userError(err error, during string) error {
 	var already *processor.UserError
 	if errors.As(err, &already) && already.Task != (record.TaskID{}) {
+		already.During = during
 		return err
 	}
-	u := &processor.UserError{Task: t.cfg.ID, Node: t.running, Err: err}
+	u := &processor.UserError{Task: t.cfg.ID, Node: t.running, During: during, Err: err}
 	if already != nil {
 		u.Node, u.Err = already.Node, already.Err
 	}
 	if p, ok := errors.AsType[*panicError](err); ok {
 		u.Stack, u.Err = p.stack, p
 	}
-	if !outside {
+	if during == "" {
 		u.TopicPartition = record.TopicPartition{Topic: t.meta.Topic, Partition: t.meta.Partition}
 		u.Offset = t.meta.Offset
 	}
 	return u
 }
 
+// broken tells errors of the machine from those of user code, through which they pass: no handler may skip a record
+// because a file is damaged or a disk is full.
+func broken(err error) bool {
+	var corrupt *store.CorruptError
+	var flush *store.FlushError
+	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.Is(err, store.ErrClosed)
+}
+
+// isUsers tells whether an error came from user code. Anything else would come again for ever.
+func isUsers(err error) bool {
+	var ue *processor.UserError
+	var p *panicError
+	var codec *store.CodecError
+	return errors.As(err, &ue) || errors.As(err, &p) || errors.As(err, &codec)
+}
+
+// failedWithout asks the handler about a failure of user code that no record is to blame for. A dead letter then has
+// neither key nor value, and says in its headers what happened. nil means: go on.
+func (t *Task) failedWithout(err error, during string, now int64) error {
+	if broken(err) {
+		return fmt.Errorf("task %s: %w", t.cfg.ID, err)
+	}
+	err = t.userError(err, during)
+	f := processor.Failure{Task: t.cfg.ID, Stage: processor.Processing, Node: t.running, Err: err}
+	if ue, ok := errors.AsType[*processor.UserError](err); ok {
+		f.Node = ue.Node
+	}
+	f.Record.Timestamp, f.Record.Offset = now, -1
+	return t.handle(t.cfg.Handlers.Processing, f, func(topic string) error {
+		out, err := t.Output(topic)
+		if err != nil {
+			return err
+		}
+		return out.Send(nil, nil, now, deadLetterHeaders(f))
+	})
+}
+
 // failed asks the handler about the record that was just taken from the queue. nil means: go on with the next one. What
 // the record had already written stays, as in Kafka Streams.
 func (t *Task) failed(q *queue, err error) error {
+	if broken(err) {
+		return fmt.Errorf("task %s: %w", t.cfg.ID, err)
+	}
 	f := processor.Failure{Task: t.cfg.ID, TopicPartition: q.tp, Record: q.last()}
 	f.Record.Timestamp, f.Record.Headers, f.Record.Offset = t.meta.Timestamp, t.meta.Headers, t.meta.Offset
 	handler := t.cfg.Handlers.Processing
@@ -60,7 +107,7 @@ func (t *Task) failed(q *queue, err error) error {
 			"OnDeserializationError to skip or dead-letter such records)", t.cfg.ID, q.tp, t.meta.Offset, err)
 		handler = t.cfg.Handlers.Deserialization
 	} else {
-		err = t.userError(err, false)
+		err = t.userError(err, "")
 		var ue *processor.UserError
 		errors.As(err, &ue)
 		f.Stage, f.Node, f.Err = processor.Processing, ue.Node, err
@@ -134,6 +181,9 @@ func deadLetterHeaders(f processor.Failure) []record.Header {
 	var ue *processor.UserError
 	if errors.As(f.Err, &ue) && ue.Stack != nil {
 		add("stacktrace", string(ue.Stack))
+	}
+	if f.TopicPartition.Topic == "" {
+		return h
 	}
 	add("topic", f.TopicPartition.Topic)
 	add("partition", strconv.Itoa(int(f.TopicPartition.Partition)))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // punctuators are the schedules of a task. Owned by the task goroutine.
@@ -55,8 +56,13 @@ func (p *punctuators) update() {
 }
 
 // punctuate fires every due schedule of the kind once; the next time due is the first multiple of the interval
-// (counted from the first one) that lies in the future.
+// (counted from the first one) that lies in the future. An error or panic goes to the handler; what comes back is final.
+//
+// A punctuator has no record: what it writes carries its own time and no headers.
 func (t *Task) punctuate(kind processor.PunctuationType, now int64) error {
+	before := *t.meta
+	defer func() { *t.meta = before }()
+	*t.meta = processor.RecordMetadata{Context: store.Context{Timestamp: now}, Offset: -1}
 	for i := 0; i < len(t.punctuators.list); i++ { // a schedule may add others while it runs
 		s := t.punctuators.list[i]
 		if s.cancelled || s.kind != kind || s.due > now {
@@ -64,8 +70,10 @@ func (t *Task) punctuate(kind processor.PunctuationType, now int64) error {
 		}
 		s.due += ((now-s.due)/s.interval + 1) * s.interval
 		t.running = s.node
-		if err := s.fn(now); err != nil {
-			return err
+		if err := guard(func() error { return s.fn(now) }); err != nil {
+			if err := t.failedWithout(err, processor.DuringPunctuator, now); err != nil {
+				return err
+			}
 		}
 	}
 	live := t.punctuators.list[:0]

@@ -183,7 +183,7 @@ func (t *Task) Init(
 		if i, ok := in.impl.(processor.Initializer); ok {
 			t.running = in.node.Name
 			if err := guard(i.Init); err != nil {
-				return t.userError(err, true)
+				return t.userError(err, processor.DuringInit)
 			}
 		}
 	}
@@ -236,6 +236,9 @@ func (t *Task) drain(q *queue, limit int) (n int, err error) {
 		if err == nil {
 			continue
 		}
+		if d, ok := errors.AsType[*decidedError](err); ok {
+			return n, d.error
+		}
 		// The failed record is the one before the queue's position.
 		if err := t.failed(q, err); err != nil {
 			return n, err
@@ -255,11 +258,11 @@ func (t *Task) step(q *queue, limit int, n *int) (err error) {
 	for *n < end && !q.empty() {
 		r, drop := q.next(&t.released)
 		*n++
+		t.meta.Offset, t.meta.Timestamp, t.meta.Headers = r.Offset, r.Timestamp, r.Headers
 		if drop {
 			t.Dropped(q.tp.Topic, "negative timestamp")
 			continue
 		}
-		t.meta.Offset, t.meta.Timestamp, t.meta.Headers = r.Offset, r.Timestamp, r.Headers
 		if r.Timestamp > q.streamTime {
 			q.streamTime = r.Timestamp
 			t.streamTime = max(t.streamTime, r.Timestamp)
@@ -269,7 +272,7 @@ func (t *Task) step(q *queue, limit int, n *int) (err error) {
 		}
 		if t.streamTime >= t.punctuators.nextStream {
 			if err := t.punctuate(processor.StreamTime, t.streamTime); err != nil {
-				return err
+				return &decidedError{err}
 			}
 		}
 		if t.commitRequested {
@@ -286,12 +289,7 @@ func (t *Task) Punctuate(wallClock int64) error {
 		return nil
 	}
 	t.dirty = true
-	t.meta.Topic, t.meta.Headers, t.meta.Timestamp, t.meta.Offset = "", nil, wallClock, -1
-	err := guard(func() error { return t.punctuate(processor.WallClockTime, wallClock) })
-	if err != nil {
-		return t.userError(err, true)
-	}
-	return nil
+	return t.punctuate(processor.WallClockTime, wallClock)
 }
 
 // NextWallClock returns when the next wall-clock punctuator is due.
@@ -335,7 +333,7 @@ func (t *Task) Close(clean bool) error {
 		if c, ok := in.impl.(processor.Closer); ok {
 			t.running = in.node.Name
 			if err := guard(c.Close); err != nil {
-				errs = append(errs, t.userError(err, true))
+				errs = append(errs, t.userError(err, processor.DuringClose))
 			}
 		}
 	}
