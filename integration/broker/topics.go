@@ -259,3 +259,13 @@ func eventually(t testing.TB, what string, try func() error) {
 		time.Sleep(retryEvery)
 	}
 }
+
+// AddPartitions raises the number of partitions of a topic.
+func (c *Cluster) AddPartitions(t testing.TB, topic string, partitions int32) {
+	t.Helper()
+	admin, done := c.admin(t)
+	defer done()
+	if err := admin.CreatePartitions(topic, partitions, nil, false); err != nil {
+		t.Fatalf("broker: add partitions to %s: %v", topic, err)
+	}
+}
