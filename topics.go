@@ -150,6 +150,13 @@ func (t *topics) makeRepartitions(ctx context.Context, cfg *Config) error {
 			if err := changelog.CheckPartitions(name, have, n); err != nil {
 				return err
 			}
+			config, err := t.admin.TopicConfig(ctx, name)
+			if err != nil {
+				return fmt.Errorf("tidemark: read the configuration of %q: %w", name, err)
+			}
+			if err := changelog.CheckRepartitionPolicy(name, config); err != nil {
+				return err
+			}
 			continue
 		}
 		err := t.admin.CreateTopic(ctx, name, n, cfg.ReplicationFactor, changelog.RepartitionTopicConfig())

@@ -74,6 +74,21 @@ func CheckPolicy(topic string, config map[string]string, overrides map[string]st
 	}
 }
 
+// CheckRepartitionPolicy refuses a compacted repartition topic: of two records of a key the older one could vanish before
+// it is consumed.
+func CheckRepartitionPolicy(topic string, config map[string]string) error {
+	have := config["cleanup.policy"]
+	if have == "" || samePolicy(have, "delete") {
+		return nil
+	}
+	return &TopicError{
+		Topic: topic,
+		What:  fmt.Sprintf("has cleanup.policy=%s, and must have delete", have),
+		Hint: "compaction removes records before they are consumed; set it with " +
+			"kafka-configs --alter --entity-type topics --entity-name " + topic + " --add-config cleanup.policy=delete",
+	}
+}
+
 func samePolicy(a, b string) bool {
 	has := func(list, policy string) bool {
 		for p := range strings.SplitSeq(list, ",") {
