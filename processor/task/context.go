@@ -24,7 +24,8 @@ func (t *Task) Logger() *slog.Logger { return t.cfg.Logger }
 func (t *Task) Store(name string) (store.Store, error) {
 	s, ok := t.stores.Store(name)
 	if !ok {
-		return nil, fmt.Errorf("task %s: there is no store %q in this sub-topology: connect it to the processor", t.cfg.ID, name)
+		return nil, fmt.Errorf("task %s: there is no store %q in this sub-topology: connect it to the processor",
+			t.cfg.ID, name)
 	}
 	return s, nil
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/tidemarkio/tidemark/topology"
 )
 
-// failing is a topology in which the value "error" fails, "panic" panics, and keys that are no eight bytes do not decode.
+// failing is a topology in which the value "error" fails, "panic" panics, and keys that are no eight bytes do not
+// decode.
 func failing() *topology.Builder {
 	b := topology.NewBuilder()
 	in := topology.Stream(b, "in", serde.Int64, serde.String)

@@ -56,15 +56,17 @@ func (p *punctuators) update() {
 }
 
 // punctuate fires every due schedule of the kind once; the next time due is the first multiple of the interval
-// (counted from the first one) that lies in the future. An error or panic goes to the handler; what comes back is final.
+// (counted from the first one) that lies in the future. An error or panic goes to the handler; what comes back is
+// final.
 //
 // A punctuator has no record: what it writes carries its own time and no headers.
 func (t *Task) punctuate(kind processor.PunctuationType, now int64) error {
 	before := *t.meta
 	defer func() { *t.meta = before }()
 	*t.meta = processor.RecordMetadata{Context: store.Context{Timestamp: now}, Offset: -1}
-	for i := 0; i < len(t.punctuators.list); i++ { // a schedule may add others while it runs
-		s := t.punctuators.list[i]
+	for next := 0; next < len(t.punctuators.list); { // a schedule may add others while it runs
+		s := t.punctuators.list[next]
+		next++
 		if s.cancelled || s.kind != kind || s.due > now {
 			continue
 		}

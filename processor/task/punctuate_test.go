@@ -15,7 +15,9 @@ import (
 type textContext = processor.Context[string, string]
 
 // scheduled is a probe that schedules one punctuator and forwards no records of its own.
-func scheduled(interval time.Duration, kind processor.PunctuationType, fn func(ctx textContext, now int64) error) *probe {
+func scheduled(
+	interval time.Duration, kind processor.PunctuationType, fn func(ctx textContext, now int64) error,
+) *probe {
 	return &probe{
 		init: func(ctx textContext) error {
 			ctx.Schedule(interval, kind, func(now int64) error { return fn(ctx, now) })
