@@ -75,11 +75,13 @@ func TestBadInternalTopic(t *testing.T) {
 		words      []string
 	}{
 		"changelog partitions": {
-			"counts-changelog", 3, map[string]string{"cleanup.policy": "compact"},
+			"counts-changelog", 3,
+			map[string]string{"cleanup.policy": "compact"},
 			[]string{"has 3 partitions, and the topology needs 1", "use a new application id"},
 		},
 		"changelog policy": {
-			"counts-changelog", 1, map[string]string{"cleanup.policy": "delete"},
+			"counts-changelog", 1,
+			map[string]string{"cleanup.policy": "delete"},
 			[]string{"has cleanup.policy=delete, and must have compact", "kafka-configs --alter"},
 		},
 		"repartition partitions": {
@@ -87,7 +89,8 @@ func TestBadInternalTopic(t *testing.T) {
 			[]string{"has 3 partitions, and the topology needs 1", "use a new application id"},
 		},
 		"repartition policy": {
-			"by-first-repartition", 1, map[string]string{"cleanup.policy": "compact"},
+			"by-first-repartition", 1,
+			map[string]string{"cleanup.policy": "compact"},
 			[]string{"has cleanup.policy=compact, and must have delete", "kafka-configs --alter"},
 		},
 	} {

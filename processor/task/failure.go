@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strconv"
 
+	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
@@ -176,7 +177,7 @@ func deadLetterHeaders(f processor.Failure) []record.Header {
 	add := func(name, value string) {
 		h = append(h, record.Header{Key: "__streams.errors." + name, Value: []byte(value)})
 	}
-	add("exception", fmt.Sprintf("%T", f.Err))
+	add("exception", typeOf(f.Err))
 	add("message", f.Err.Error())
 	var ue *processor.UserError
 	if errors.As(f.Err, &ue) && ue.Stack != nil {
@@ -189,4 +190,15 @@ func deadLetterHeaders(f processor.Failure) []record.Header {
 	add("partition", strconv.Itoa(int(f.TopicPartition.Partition)))
 	add("offset", strconv.FormatInt(f.Record.Offset, 10))
 	return h
+}
+
+// typeOf names the type that a reader can match on, behind the layers that only add a place.
+func typeOf(err error) string {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		switch e.(type) { //nolint:errorlint // the chain is walked here
+		case *processor.DeserializationError, *processor.UserError, *eos.RecordTooLargeError:
+			return fmt.Sprintf("%T", e)
+		}
+	}
+	return fmt.Sprintf("%T", err)
 }
