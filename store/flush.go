@@ -21,12 +21,19 @@ type frozenStore struct {
 	table any
 }
 
+// restoreTables is how many times the usual limit the tables may take during a restore: with the frozen ones the share of
+// a task, of which Badger takes nothing meanwhile.
+const restoreTables = 2
+
 // maybeFlush starts a flush if memory or age ask for it. Called at committed points.
 func (s *Set) maybeFlush() error {
 	if err := s.poll(); err != nil {
 		return err
 	}
 	bytes, limit := 0, s.config.Budget.tableBytesMax()
+	if s.restoring {
+		limit *= restoreTables // nothing else needs the memory yet, and fewer flushes are fewer tables to merge
+	}
 	for _, st := range s.stores {
 		bytes += st.activeBytes()
 	}

@@ -330,7 +330,7 @@ func TestReplay(t *testing.T) {
 		require.NoError(t, b.Replayed(store.Checkpoint{Changelog: map[string]int64{"c": int64(i + batch)}}))
 		limit = max(limit, b.MemoryBytes())
 	}
-	require.Less(t, limit, 9<<20, "memory is bounded: twice for active and frozen each")
+	require.Less(t, limit, 17<<20, "memory is bounded: twice the limit of a restore for active and frozen each")
 	check := func() {
 		c := kv[string, int64](t, b, "c")
 		n := 0

@@ -40,7 +40,8 @@ func (c *committer) commit(ctx context.Context, x *transaction) outcome {
 		return c.conclude(x, err)
 	}
 	if err := c.producer.Init(ctx); err != nil {
-		return c.conclude(x, fmt.Errorf("after a commit of unknown outcome: %w", err))
+		// Nobody knows whether it arrived, and reading the inputs again could count them twice.
+		return outcome{transaction: x, failed: true, err: fmt.Errorf("after a commit of unknown outcome: %w", err)}
 	}
 	c.mustInit = false
 	committed, err := c.arrived(ctx, x)

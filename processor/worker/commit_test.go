@@ -114,8 +114,8 @@ func (b *brokerModel) Commit(context.Context) error {
 }
 
 func (b *brokerModel) Abort(ctx context.Context) error { return b.Init(ctx) }
-func (b *brokerModel) TransactionalID() string     { return "app-p-0" }
-func (b *brokerModel) Close() error                { return nil }
+func (b *brokerModel) TransactionalID() string         { return "app-p-0" }
+func (b *brokerModel) Close() error                    { return nil }
 
 func (b *brokerModel) CommittedOffsets(
 	_ context.Context, _ string, tps []record.TopicPartition,
@@ -239,3 +239,24 @@ func TestCommitIsDroppedWhenMembershipWasLost(t *testing.T) {
 	require.ErrorIs(t, o.err, eos.ErrAborted)
 	require.Empty(t, b.committed)
 }
+
+// A commit of unknown outcome that cannot be decided at once stays unknown: dropping it would count its input twice if it
+// is in.
+func TestUnknownOutcomeThatCannotBeDecided(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		b := newBrokerModel()
+		c := newTestCommitter(b)
+		x := testTransaction(b, 1)
+		b.applied, b.failAt, b.failure = applied, 4, eos.ErrUnknownOutcome // the commit
+		c.producer = initFails{b}
+		o := c.commit(t.Context(), x)
+		require.True(t, o.failed)
+		require.False(t, o.committed)
+		require.ErrorContains(t, o.err, "unknown outcome")
+	}
+}
+
+// initFails is a producer that cannot be initialised again.
+type initFails struct{ eos.Producer }
+
+func (initFails) Init(context.Context) error { return eos.ErrAborted }

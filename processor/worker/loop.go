@@ -69,7 +69,10 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 			}
 		}
 	}
-	return worked, w.commitIfDue()
+	before := w.inflight
+	err = w.commitIfDue()
+	// A task that asked for the commit has stopped for it: it goes on as soon as its epoch is sealed.
+	return worked || w.inflight != before, err
 }
 
 // poll takes everything that waits in channels, without waiting itself.
@@ -78,6 +81,9 @@ func (w *Worker) poll(ctx context.Context) error {
 		select {
 		case c := <-w.commands:
 			c.done <- c.run(ctx)
+			if w.failed != nil {
+				return w.failed
+			}
 		case o := <-w.committer.outcomes:
 			if err := w.settle(o); err != nil {
 				return err
@@ -99,7 +105,7 @@ func (w *Worker) wait(ctx context.Context, timer <-chan time.Time) error {
 		return nil
 	case c := <-w.commands:
 		c.done <- c.run(ctx)
-		return nil
+		return w.failed
 	case o := <-w.committer.outcomes:
 		return w.settle(o)
 	case f := <-w.cfg.Fetcher.Batches():
@@ -151,6 +157,12 @@ func (w *Worker) fetched(ctx context.Context, f *Fetched) error {
 // outOfRange moves an input whose position the log no longer has, as auto.offset.reset says. Records between the two
 // places are gone: retention deleted them, or somebody did.
 func (w *Worker) outOfRange(ctx context.Context, r *running, tp record.TopicPartition) error {
+	// What was processed is committed first: it will not be read again. And the batches of an epoch in flight are the
+	// task's until its outcome is known.
+	w.commitNow(ctx, []*running{r})
+	if w.failed != nil || w.inflight != nil {
+		return w.failed
+	}
 	to, err := w.cfg.ResetOffset(ctx, tp)
 	if err != nil {
 		return fmt.Errorf("task %s: %s: the committed position %d is out of range: %w",

@@ -3,8 +3,8 @@ package worker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -66,7 +66,7 @@ type committer struct {
 func newCommitter(cfg Config) *committer {
 	return &committer{
 		guarantee: cfg.Guarantee, producer: cfg.Producer, admin: cfg.Admin, member: cfg.Member,
-		clock: cfg.Clock,
+		clock:    cfg.Clock,
 		requests: make(chan *transaction, 1), outcomes: make(chan outcome, 1), stopped: make(chan struct{}),
 	}
 }
@@ -239,6 +239,7 @@ func (w *Worker) await(ctx context.Context) {
 		select {
 		case o := <-w.committer.outcomes:
 			if err := w.settle(o); err != nil {
+				w.failed = err // ends the worker: other tasks of the transaction are neither committed nor rolled back
 				w.cfg.Logger.Error("commit failed while tasks were handed over", slog.Int("worker", w.cfg.Index),
 					slog.Any("error", err))
 			}
@@ -251,7 +252,7 @@ func (w *Worker) await(ctx context.Context) {
 // commitNow commits what tasks have processed, and waits. What cannot be committed is rolled back by the caller.
 func (w *Worker) commitNow(ctx context.Context, tasks []*running) {
 	w.await(ctx)
-	if w.inflight != nil || ctx.Err() != nil {
+	if w.inflight != nil || w.failed != nil || ctx.Err() != nil {
 		return
 	}
 	if err := w.begin(tasks); err != nil {

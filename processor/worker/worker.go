@@ -54,6 +54,7 @@ type Worker struct {
 	sealedAt time.Time    // when the last epoch was sealed
 	backoff  backoff
 	stats    Stats
+	failed   error // what a command met that ends the worker
 }
 
 // running is a task in the hands of a worker.
