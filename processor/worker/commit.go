@@ -109,8 +109,8 @@ func (c *committer) awaitGeneration(ctx context.Context, refused eos.Member, cau
 }
 
 // arrived asks the group's committed offsets whether a transaction of unknown outcome is in. Its offsets carry the
-// task's epoch and the transactional id, so that no other commit looks like it. Init has returned before: the outcome is
-// decided and cannot change any more.
+// task's epoch and the transactional id, so that no other commit looks like it. Init has returned before: the outcome
+// is decided and cannot change any more.
 func (c *committer) arrived(ctx context.Context, x *transaction) (bool, error) {
 	for {
 		have, err := c.admin.CommittedOffsets(ctx, x.member.GroupID, x.inputs())

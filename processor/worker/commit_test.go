@@ -207,8 +207,8 @@ func TestCommitTellsTheTruth(t *testing.T) {
 	}
 }
 
-// A rebalance in the middle of a commit: the group refuses the old generation, and the transaction goes on under the new
-// one.
+// A rebalance in the middle of a commit: the group refuses the old generation, and the transaction goes on under the
+// new one.
 func TestCommitGoesOnAtTheNextGeneration(t *testing.T) {
 	b := newBrokerModel()
 	c := newTestCommitter(b)
@@ -240,8 +240,8 @@ func TestCommitIsDroppedWhenMembershipWasLost(t *testing.T) {
 	require.Empty(t, b.committed)
 }
 
-// A commit of unknown outcome that cannot be decided at once stays unknown: dropping it would count its input twice if it
-// is in.
+// A commit of unknown outcome that cannot be decided at once stays unknown: dropping it would count its input twice if
+// it is in.
 func TestUnknownOutcomeThatCannotBeDecided(t *testing.T) {
 	for _, applied := range []bool{false, true} {
 		b := newBrokerModel()

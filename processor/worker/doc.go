@@ -7,8 +7,9 @@
 //	              ▲                                                       ▼
 //	              └──── outcome ──── committer (commit.go): Begin ─► Send ∥ SendOffsets ─► Commit ──► Producer
 //
-// Goroutines: one per worker (loop.go), one per worker for commits, one per task while it is restored or closed. A task
-// belongs to one of them at a time and is handed over by message; the only lock is the Manager's, over the list of tasks.
+// Goroutines: one per worker (loop.go), one per worker for commits, one per task while it is restored or closed. A
+// task belongs to one of them at a time and is handed over by message; the only lock is the Manager's, over the list
+// of tasks.
 //
 // Obligations, in order: initialise the producers, Run the workers, run the group with the Manager as its handler; to
 // end: Manager.Close while workers and membership are alive, then the group, then the workers.

@@ -19,8 +19,8 @@ const (
 	idleWait = 100 * time.Millisecond
 )
 
-// Run is the worker goroutine. It ends when ctx does, after it has committed what was processed, or with the first error
-// that no retry mends.
+// Run is the worker goroutine. It ends when ctx does, after it has committed what was processed, or with the first
+// error that no retry mends.
 func (w *Worker) Run(ctx context.Context) error {
 	defer close(w.done)
 	commits, stop := context.WithCancel(context.WithoutCancel(ctx))

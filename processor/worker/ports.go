@@ -12,8 +12,8 @@ import (
 // Fetcher is the port through which records come in: read_committed under every guarantee (isolation.level).
 // internal/kafka implements it. One fetcher serves one worker; its methods are called by the worker goroutine.
 //
-// Flow control: each partition has at most two batches out; [Fetcher.Release] gives one back. A slow task therefore stops
-// its own partitions and nobody else's.
+// Flow control: each partition has at most two batches out; [Fetcher.Release] gives one back. A slow task therefore
+// stops its own partitions and nobody else's.
 type Fetcher interface {
 	// Add starts fetching a partition at an offset. Adding a partition that is there already moves it.
 	Add(tp record.TopicPartition, offset int64)
@@ -92,7 +92,8 @@ type GroupAssignment struct {
 	UserData   []byte
 }
 
-// Admin is the port to what is neither produced nor consumed. Every call is bounded by ctx and retries transient errors.
+// Admin is the port to what is neither produced nor consumed. Every call is bounded by ctx and retries transient
+// errors.
 type Admin interface {
 	// Partitions returns the number of partitions of each topic that exists; the others are absent.
 	Partitions(ctx context.Context, topics []string) (map[string]int32, error)

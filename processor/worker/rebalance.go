@@ -129,7 +129,7 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 	answer := assign.Assignment{Version: assign.CommonVersion(subs), Fingerprint: fingerprint}
 	out := make(map[string]GroupAssignment, len(members))
 	if mixed != nil {
-		m.cfg.Logger.Error("members of another topology are refused", "error", mixed)
+		m.cfg.Logger.Error("members of another topology are refused", slog.Any("error", mixed))
 		refused := answer
 		refused.Refusal = mixed.Error()
 		for _, gm := range members {
@@ -158,7 +158,8 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 		return nil, err
 	}
 	now, waiting := assign.Withhold(target, admitted)
-	m.cfg.Logger.Info("assigned tasks", "members", len(admitted), "tasks", len(tasks), "waiting_for_hand_over", len(waiting))
+	m.cfg.Logger.Info("assigned tasks", slog.Int("members", len(admitted)), slog.Int("tasks", len(tasks)),
+		slog.Int("waiting_for_hand_over", len(waiting)))
 	answer.Total = len(tasks)
 	for id, ids := range now {
 		answer.Tasks = ids
@@ -197,7 +198,8 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (rejoin bool,
 	for _, id := range decoded.Tasks {
 		m.start(ctx, id)
 	}
-	m.cfg.Logger.Info("assignment", "tasks", fmt.Sprint(decoded.Tasks), "revoked", fmt.Sprint(revoked))
+	m.cfg.Logger.Info("assignment", slog.String("tasks", fmt.Sprint(decoded.Tasks)),
+		slog.String("revoked", fmt.Sprint(revoked)))
 	m.cfg.OnChange()
 	more, err := m.knowsMore(ctx, decoded)
 	return len(revoked) > 0 || more, err
@@ -215,8 +217,8 @@ func (m *Manager) outdated(a assign.Assignment) (rejoin bool, err error) {
 				"another topology, or give it its own application id", a.Fingerprint, m.cfg.Fingerprint)}
 	}
 	m.attempt++
-	m.cfg.Logger.Info("the assignment is for another topology: joining again", "theirs", a.Fingerprint,
-		"ours", m.cfg.Fingerprint)
+	m.cfg.Logger.Info("the assignment is for another topology: joining again", slog.Any("theirs", a.Fingerprint),
+		slog.Any("ours", m.cfg.Fingerprint))
 	return true, nil
 }
 
@@ -228,7 +230,8 @@ func (m *Manager) knowsMore(ctx context.Context, a assign.Assignment) (bool, err
 		return false, err
 	}
 	m.attempt++
-	m.cfg.Logger.Info("the assignment is for another number of tasks: joining again", "theirs", a.Total, "ours", len(tasks))
+	m.cfg.Logger.Info("the assignment is for another number of tasks: joining again", slog.Any("theirs", a.Total),
+		slog.Any("ours", len(tasks)))
 	return true, nil
 }
 

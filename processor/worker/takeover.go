@@ -11,9 +11,9 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Taking over from a dead owner. Its last transaction may still be open, and would stay so until its timeout.
-// An owner that gave the task up has ended it; so what is still undecided after a moment belongs to the dead, and is ended
-// by initialising its transactional id, which also fences it should it only have slept.
+// Taking over from a dead owner. Its last transaction may still be open, and would stay so until its timeout. An owner
+// that gave the task up has ended it; so what is still undecided after a moment belongs to the dead, and is ended by
+// initialising its transactional id, which also fences it should it only have slept.
 const (
 	// patience is how long a living owner's commit markers may take to arrive.
 	patience = 250 * time.Millisecond
@@ -57,7 +57,9 @@ func (r *Restorer) lastOwners(ctx context.Context, tps []record.TopicPartition) 
 
 // decidedEnds returns the ends of changelog partitions once every transaction before them is decided: the last stable
 // offset has reached what was the high watermark.
-func (r *Restorer) decidedEnds(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]int64, error) {
+func (r *Restorer) decidedEnds(
+	ctx context.Context, tps []record.TopicPartition,
+) (map[record.TopicPartition]int64, error) {
 	want, err := r.cfg.Admin.EndOffsets(ctx, tps, false)
 	if err != nil {
 		return nil, err

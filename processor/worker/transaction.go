@@ -216,8 +216,8 @@ func (w *Worker) refused(x *transaction, o outcome) error {
 	return o.err
 }
 
-// resend leaves one record out of its batch, if the handler lets it, and tries the transaction again. A dead letter goes
-// into the same transaction.
+// resend leaves one record out of its batch, if the handler lets it, and tries the transaction again. A dead letter
+// goes into the same transaction.
 func (w *Worker) resend(x *transaction, r *running, b *record.Batch, o outcome, f processor.Failure) error {
 	e := x.epochs[slices.Index(x.tasks, r)]
 	if err := r.task.HandleRefused(w.cfg.OnProductionError, e, f); err != nil {

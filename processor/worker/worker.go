@@ -39,8 +39,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Worker runs tasks on one goroutine with one producer (num.stream.threads). Tasks come and go by messages; nothing of a
-// task is touched by another goroutine while the worker has it.
+// Worker runs tasks on one goroutine with one producer (num.stream.threads). Tasks come and go by messages; nothing of
+// a task is touched by another goroutine while the worker has it.
 type Worker struct {
 	cfg       Config
 	commands  chan command
