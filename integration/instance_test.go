@@ -46,7 +46,9 @@ func (s *scenario) send(n int) {
 	records := make([]broker.Record, n)
 	for i := range records {
 		key := fmt.Sprintf("key-%02d", s.sent%s.keys)
-		records[i] = broker.Record{Key: []byte(key), Value: []byte(string(rune('a'+s.sent%7)) + "-value")}
+		records[i] = broker.Record{
+			Partition: -1, Key: []byte(key), Value: []byte(string(rune('a'+s.sent%7)) + "-value"),
+		}
 		s.sent++
 	}
 	s.cluster.Produce(s.t, s.in, records...)
