@@ -136,9 +136,13 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	if err != nil {
 		return nil, nil, err
 	}
+	delivery := min(cfg.RetryTimeout, 2*time.Minute)
 	p, err := kafka.NewProducer(in.client, kafka.ProducerConfig{
 		TransactionalID: id, GroupID: cfg.ApplicationID, TransactionTimeout: cfg.TransactionTimeout,
-		Compression: codec, MaxRequestBytes: cfg.MaxRequestBytes, Suspects: in.written, Logger: cfg.Logger,
+		Compression: codec, MaxRequestBytes: cfg.MaxRequestBytes,
+		// A single attempt must not outlast what all attempts together may take.
+		DeliveryTimeout: delivery, RequestTimeout: min(delivery, 30*time.Second),
+		Suspects: in.written, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return nil, nil, err
