@@ -111,7 +111,8 @@ func TestFetcherDelivers(t *testing.T) {
 	})
 }
 
-// TestFetcherReadsCommitted interleaves two producers' transactions: a committed, an aborted one each, and plain records.
+// TestFetcherReadsCommitted interleaves two producers' transactions: a committed, an aborted one each, and plain
+// records.
 func TestFetcherReadsCommitted(t *testing.T) {
 	onBoth(t, func(t *testing.T, env producerEnv) {
 		tp := part(env.topic(t, 1, nil), 0)

@@ -155,7 +155,8 @@ func (p *Producer) fill(b *batchBuffer, part *partition) error {
 // timestampMax is the largest timestamp that sarama's nanoseconds can hold (year 2262).
 const timestampMax = math.MaxInt64 / int64(time.Millisecond)
 
-// addHeaders copies headers into the buffer's arrays. The arrays may move: records before keep pointing to the old ones.
+// addHeaders copies headers into the buffer's arrays. The arrays may move: records before keep pointing to the old
+// ones.
 func (p *Producer) addHeaders(b *batchBuffer, headers []record.Header) []*sarama.RecordHeader {
 	from := len(b.headerRefs)
 	if cap(b.headers)-len(b.headers) < len(headers) {

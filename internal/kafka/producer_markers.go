@@ -15,16 +15,16 @@ import (
 )
 
 // Lost markers. When a transaction ends, its coordinator writes a marker to every partition of it. Kafka 4.3 skips a
-// partition that has no leader at that moment: the look-up of the leader's address answers "none", which the coordinator
-// takes for a deleted topic ("these partitions are likely deleted already and hence can be skipped" in its log). That
-// happens when a broker is killed while a transaction is prepared and the partition has no other replica. The
-// coordinator then calls the transaction complete, but in that partition it is open for ever: read_committed readers
-// stop there, and the restore of a changelog never ends. Worse, the next marker of the same producer decides over those
-// records too, be it a commit or an abort.
+// partition that has no leader at that moment: the look-up of the leader's address answers "none", which the
+// coordinator takes for a deleted topic ("these partitions are likely deleted already and hence can be skipped" in its
+// log). That happens when a broker is killed while a transaction is prepared and the partition has no other replica.
+// The coordinator then calls the transaction complete, but in that partition it is open for ever: read_committed
+// readers stop there, and the restore of a changelog never ends. Worse, the next marker of the same producer decides
+// over those records too, be it a commit or an abort.
 //
 // So Init mends it, before anything else is sent. It looks at what the coordinator knew of the last transaction before
-// it initialised the id, and when a partition has a transaction of ours open although the coordinator has none, an empty
-// transaction over these partitions with the same end writes the marker that is missing.
+// it initialised the id, and when a partition has a transaction of ours open although the coordinator has none, an
+// empty transaction over these partitions with the same end writes the marker that is missing.
 
 // fate is how a transaction ended.
 type fate int
@@ -39,7 +39,8 @@ func (f fate) String() string {
 	return [...]string{"unknown", "aborted", "committed"}[f]
 }
 
-// fateOf reads the coordinator's state of a transaction (DescribeTransactions), as it will be once the id is initialised.
+// fateOf reads the coordinator's state of a transaction (DescribeTransactions), as it will be once the id is
+// initialised.
 func fateOf(state string) fate {
 	switch state {
 	case "PrepareCommit", "CompleteCommit":
@@ -50,8 +51,8 @@ func fateOf(state string) fate {
 	return fateUnknown // Empty, Dead: it ended before, and somebody else has initialised the id since
 }
 
-// observeFate asks the coordinator for the state of the id's last transaction. Best effort: before Kafka 3.0, or without
-// permission, nothing is known, and nothing is mended.
+// observeFate asks the coordinator for the state of the id's last transaction. Best effort: before Kafka 3.0, or
+// without permission, nothing is known, and nothing is mended.
 func (p *Producer) observeFate(ctx context.Context) {
 	if p.mending {
 		return // the state is that of our own mending transaction

@@ -39,7 +39,7 @@ func loseMarkers(env producerEnv, id int64, state string, tps ...record.TopicPar
 	for _, tp := range tps {
 		l.open[tp] = true
 	}
-	for key, f := range map[kmsg.Key]func(kmsg.Request) (kmsg.Response, error, bool){
+	for key, f := range map[kmsg.Key]func(kmsg.Request) (kmsg.Response, bool, error){
 		kmsg.DescribeProducers: l.describeProducers, kmsg.DescribeTransactions: l.describeTransactions,
 		kmsg.AddPartitionsToTxn: l.addPartitions, kmsg.AddOffsetsToTxn: l.addOffsets, kmsg.EndTxn: l.endTxn,
 	} {
@@ -47,16 +47,17 @@ func loseMarkers(env producerEnv, id int64, state string, tps ...record.TopicPar
 			env.fake.KeepControl()
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return f(req)
+			res, handled, err := f(req)
+			return res, err, handled
 		})
 	}
 	return l
 }
 
-func (l *lostMarkers) describeProducers(r kmsg.Request) (kmsg.Response, error, bool) {
+func (l *lostMarkers) describeProducers(r kmsg.Request) (kmsg.Response, bool, error) {
 	req, ok := r.(*kmsg.DescribeProducersRequest)
 	if !ok {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	res := kmsg.NewPtrDescribeProducersResponse()
 	res.Version = req.Version
@@ -77,13 +78,13 @@ func (l *lostMarkers) describeProducers(r kmsg.Request) (kmsg.Response, error, b
 		}
 		res.Topics = append(res.Topics, rt)
 	}
-	return res, nil, true
+	return res, true, nil
 }
 
-func (l *lostMarkers) describeTransactions(r kmsg.Request) (kmsg.Response, error, bool) {
+func (l *lostMarkers) describeTransactions(r kmsg.Request) (kmsg.Response, bool, error) {
 	req, ok := r.(*kmsg.DescribeTransactionsRequest)
 	if !ok || l.state == "" {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	res := kmsg.NewPtrDescribeTransactionsResponse()
 	res.Version = req.Version
@@ -92,10 +93,10 @@ func (l *lostMarkers) describeTransactions(r kmsg.Request) (kmsg.Response, error
 		s.TransactionalID, s.State, s.ProducerID = id, l.state, l.id
 		res.TransactionStates = append(res.TransactionStates, s)
 	}
-	return res, nil, true
+	return res, true, nil
 }
 
-func (l *lostMarkers) addPartitions(r kmsg.Request) (kmsg.Response, error, bool) {
+func (l *lostMarkers) addPartitions(r kmsg.Request) (kmsg.Response, bool, error) {
 	if req, ok := r.(*kmsg.AddPartitionsToTxnRequest); ok {
 		for _, t := range req.Topics {
 			for _, p := range t.Partitions {
@@ -104,35 +105,35 @@ func (l *lostMarkers) addPartitions(r kmsg.Request) (kmsg.Response, error, bool)
 			}
 		}
 	}
-	return nil, nil, false
+	return nil, false, nil
 }
 
-func (l *lostMarkers) addOffsets(kmsg.Request) (kmsg.Response, error, bool) {
+func (l *lostMarkers) addOffsets(kmsg.Request) (kmsg.Response, bool, error) {
 	l.log = append(l.log, "add offsets")
 	for tp := range l.open {
 		if tp.Topic == offsetsTopic {
 			l.added[tp] = true
 		}
 	}
-	return nil, nil, false
+	return nil, false, nil
 }
 
-func (l *lostMarkers) endTxn(r kmsg.Request) (kmsg.Response, error, bool) {
+func (l *lostMarkers) endTxn(r kmsg.Request) (kmsg.Response, bool, error) {
 	req, ok := r.(*kmsg.EndTxnRequest)
 	if !ok {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	if l.cut > 0 {
 		l.cut--
 		l.log = append(l.log, "cut")
-		return nil, errors.New("the connection is cut"), true
+		return nil, true, errors.New("the connection is cut")
 	}
 	l.log = append(l.log, fmt.Sprintf("end commit=%t", req.Commit))
 	for tp := range l.added {
 		delete(l.open, tp)
 	}
 	clear(l.added)
-	return nil, nil, false
+	return nil, false, nil
 }
 
 func (l *lostMarkers) done() []string {
