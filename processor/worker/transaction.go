@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
@@ -61,6 +62,11 @@ type committer struct {
 
 	// mustInit: the producer must be initialised before the next transaction. Owned by the committer goroutine.
 	mustInit bool
+
+	mu struct {
+		sync.Mutex
+		cancel context.CancelFunc // of the commit under way; nil before the first
+	}
 }
 
 func newCommitter(cfg Config) *committer {
@@ -79,8 +85,26 @@ func (c *committer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case x := <-c.requests:
-			c.outcomes <- c.commit(ctx, x)
+			c.outcomes <- c.interruptible(ctx, x)
 		}
+	}
+}
+
+func (c *committer) interruptible(ctx context.Context, x *transaction) outcome {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	c.mu.cancel = cancel
+	c.mu.Unlock()
+	return c.commit(ctx, x)
+}
+
+// interrupt makes a commit under way end soon, whatever its outcome.
+func (c *committer) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.cancel != nil {
+		c.mu.cancel()
 	}
 }
 
@@ -233,8 +257,10 @@ func (w *Worker) resend(x *transaction, r *running, b *record.Batch, o outcome, 
 	return nil
 }
 
-// await waits for the transaction in flight and settles it.
+// await waits for the transaction in flight and settles it. When ctx ends it is interrupted, and waited for all the same:
+// until its outcome is here the committer reads the tasks' batches, which must not be reused.
 func (w *Worker) await(ctx context.Context) {
+	ended := ctx.Done()
 	for w.inflight != nil {
 		select {
 		case o := <-w.committer.outcomes:
@@ -243,8 +269,9 @@ func (w *Worker) await(ctx context.Context) {
 				w.cfg.Logger.Error("commit failed while tasks were handed over", slog.Int("worker", w.cfg.Index),
 					slog.Any("error", err))
 			}
-		case <-ctx.Done():
-			return
+		case <-ended:
+			w.committer.interrupt()
+			ended = nil
 		}
 	}
 }
