@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -111,4 +112,31 @@ func TestStateDirectoryDeletedAfterClose(t *testing.T) {
 	b.awaitRunning()
 	s.check()
 	b.stop()
+}
+
+// At least once: a crash may repeat records, and loses none.
+func TestAtLeastOnceKill9(t *testing.T) {
+	s := newScenario(t, broker.Start(t))
+	s.guarantee = "at_least_once"
+	dir := t.TempDir()
+	a := s.start("a", dir)
+	for range 3 {
+		a.awaitRunning()
+		s.send(3000)
+		a.kill()
+		a = s.start("a", dir)
+	}
+	s.send(1000)
+	s.cluster.AwaitCommitted(t, s.app, s.in, 90*time.Second)
+	a.stop()
+	counts := make(map[string]uint64)
+	for _, r := range s.cluster.ReadCommitted(t, s.out) {
+		counts[string(r.Key)] = max(counts[string(r.Key)], binary.BigEndian.Uint64(r.Value))
+	}
+	var total uint64
+	for key, n := range counts {
+		require.GreaterOrEqual(t, n, uint64(s.sent/s.keys), "%s", key)
+		total += n
+	}
+	require.GreaterOrEqual(t, total, uint64(s.sent))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark"
+	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/topology"
 )
@@ -58,8 +59,12 @@ func runInstance() error {
 	if env("TOPOLOGY") == "repartition" {
 		build = repartitionTopology
 	}
+	guarantee := eos.ExactlyOnceV2
+	if env("GUARANTEE") == eos.AtLeastOnce.String() {
+		guarantee = eos.AtLeastOnce
+	}
 	app, err := tidemark.New(build(env("IN"), env("OUT")), tidemark.Config{
-		ApplicationID: env("APP"), Brokers: strings.Split(env("BROKERS"), ","), StateDir: env("STATE"), Workers: 2,
+		ProcessingGuarantee: guarantee, ApplicationID: env("APP"), Brokers: strings.Split(env("BROKERS"), ","), StateDir: env("STATE"), Workers: 2,
 		CacheBytesMax: -1, CommitInterval: 50 * time.Millisecond, SessionTimeout: time.Duration(session) * time.Millisecond,
 		FlushInterval: 200 * time.Millisecond, Restart: tidemark.RestartFixedDelay(1000, 200*time.Millisecond),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("instance", env("NAME")),
