@@ -70,7 +70,8 @@ func CheckPolicy(topic string, config map[string]string, overrides map[string]st
 		Topic: topic,
 		What:  fmt.Sprintf("has cleanup.policy=%s, and must have %s", have, want),
 		Hint: "records that the broker deletes are missing from the next restore; set it with " +
-			"kafka-configs --alter --entity-type topics --entity-name " + topic + " --add-config cleanup.policy=[" + want + "]",
+			"kafka-configs --alter --entity-type topics --entity-name " + topic +
+			" --add-config cleanup.policy=[" + want + "]",
 	}
 }
 
