@@ -130,6 +130,7 @@ func (a *App) runUntilDone(ctx context.Context) error {
 		select {
 		case <-a.clock.After(delay):
 		case <-ctx.Done():
+			a.become(Closing)
 			return nil
 		}
 	}

@@ -248,6 +248,16 @@ func (c *Config) validate() error {
 	if c.MetadataMaxAge < 10*time.Millisecond {
 		bad("MetadataMaxAge", c.MetadataMaxAge, "want at least 10ms")
 	}
+	for field, d := range map[string]time.Duration{
+		"RetryTimeout": c.RetryTimeout, "ConnectTimeout": c.ConnectTimeout, "CloseTimeout": c.CloseTimeout,
+	} {
+		if d < 0 {
+			bad(field, d, "want a positive duration")
+		}
+	}
+	if c.RestoreParallel < 0 && c.Workers > 0 { // else it follows from Workers
+		bad("RestoreParallel", c.RestoreParallel, "want a number of tasks")
+	}
 	if c.AutoOffsetReset < processor.ResetDefault || c.AutoOffsetReset > processor.ResetNone {
 		bad("AutoOffsetReset", int(c.AutoOffsetReset), "want processor.ResetEarliest, ResetLatest or ResetNone")
 	}
