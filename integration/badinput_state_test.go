@@ -211,20 +211,23 @@ func TestBadTransientFailure(t *testing.T) {
 	c := broker.StartPrivate(t)
 	s := newScenario(t, c)
 	cfg := s.config()
-	cfg.RetryTimeout, cfg.ConnectTimeout = 200*time.Millisecond, 300*time.Millisecond
+	cfg.RetryTimeout, cfg.ConnectTimeout = 500*time.Millisecond, 300*time.Millisecond
+	if c.Real() { // its coordinators take a while to load
+		cfg.RetryTimeout, cfg.ConnectTimeout = 3*time.Second, 2*time.Second
+	}
 	cfg.CloseTimeout = time.Second
 	none := s.run(busyTopology(s.in, s.out), cfg)
 	none.awaitRunning()
 	s.send(500)
 	s.check()
 	c.Kill9(t)
-	_ = none.awaitError("commits have failed for 200ms")
+	_ = none.awaitError("commits have failed for " + cfg.RetryTimeout.String())
 	c.Restart(t)
 
 	cfg.Restart = tidemark.RestartFixedDelay(2, 10*time.Millisecond)
 	c.Kill9(t)
 	fixed := s.run(busyTopology(s.in, s.out), cfg)
-	_ = fixed.awaitError("restart strategy gives up", "do not answer within 300ms")
+	_ = fixed.awaitError("restart strategy gives up", "do not answer within "+cfg.ConnectTimeout.String())
 	require.True(t, fixed.saw(tidemark.Restarting))
 	require.Equal(t, 2, strings.Count(fixed.log.String(), "starting again from the last commit"))
 	c.Restart(t)

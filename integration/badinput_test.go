@@ -145,6 +145,7 @@ func (a *app) awaitError(words ...string) error {
 func (a *app) close() {
 	a.t.Helper()
 	require.NoError(a.t, a.app.Close())
+	<-a.done
 	require.NoError(a.t, a.err)
 }
 
