@@ -2,6 +2,7 @@ package tidemark
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/tidemarkio/tidemark/eos"
@@ -29,7 +30,7 @@ func (in *incarnation) leaveWord(ctx context.Context, owned []record.TopicPartit
 		err = in.admin.CommitOffsets(ctx, m, offsets)
 	}
 	if err != nil {
-		in.app.cfg.Logger.Warn("cannot leave word that this member has closed", "error", err)
+		in.app.cfg.Logger.Warn("cannot leave word that this member has closed", slog.Any("error", err))
 	}
 }
 
@@ -60,6 +61,6 @@ func (in *incarnation) dismissDeparted(ctx context.Context, instanceID string) e
 	if len(departed) == 0 {
 		return nil
 	}
-	in.app.cfg.Logger.Info("letting departed members go", "instance_ids", departed)
+	in.app.cfg.Logger.Info("letting departed members go", slog.Any("instance_ids", departed))
 	return in.admin.RemoveMembers(ctx, group, departed)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -98,7 +99,7 @@ func (in *incarnation) assemble(ctx context.Context) error {
 	}
 	g, initCtx := errgroup.WithContext(ctx)
 	for i := range cfg.Workers {
-		w, producer, err := in.newWorker(i)
+		w, producer, err := in.newWorker(i) //nolint:contextcheck // a fetcher lives until it is closed
 		if err != nil {
 			return err
 		}
@@ -109,7 +110,8 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		return fmt.Errorf("tidemark: initialise producers: %w", err)
 	}
 	if err := in.dismissDeparted(ctx, instance); err != nil {
-		cfg.Logger.Warn("cannot look for departed members: their tasks wait for their sessions to end", "error", err)
+		cfg.Logger.Warn("cannot look for departed members: their tasks wait for their sessions to end",
+			slog.Any("error", err))
 	}
 	restorer := worker.NewRestorer(worker.RestorerConfig{
 		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
@@ -183,7 +185,8 @@ func (in *incarnation) taskConfig(id record.TaskID) task.Config {
 	}
 }
 
-// written lists the partitions that this application writes: where a transaction of an earlier life may have stayed open.
+// written lists the partitions that this application writes: where a transaction of an earlier life may have stayed
+// open.
 func (in *incarnation) written() []record.TopicPartition {
 	var tps []record.TopicPartition
 	add := func(topic string) {
@@ -249,7 +252,7 @@ func (in *incarnation) fail(err error) {
 	select {
 	case in.failed <- err:
 	default:
-		in.app.cfg.Logger.Error("while stopping after an error", "error", err)
+		in.app.cfg.Logger.Error("while stopping after an error", slog.Any("error", err))
 	}
 }
 
@@ -329,7 +332,7 @@ func (in *incarnation) release() {
 		errs = append(errs, in.client.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
-		in.app.cfg.Logger.Warn("closing connections", "error", err)
+		in.app.cfg.Logger.Warn("closing connections", slog.Any("error", err))
 	}
 }
 
@@ -361,7 +364,7 @@ func (in *incarnation) purge(ctx context.Context) {
 			return
 		}
 		if err := in.admin.DeleteRecords(ctx, before); err != nil && ctx.Err() == nil {
-			in.app.cfg.Logger.Warn("cannot purge repartition topics: they keep growing", "error", err)
+			in.app.cfg.Logger.Warn("cannot purge repartition topics: they keep growing", slog.Any("error", err))
 		}
 	})
 }

@@ -181,8 +181,8 @@ func (t *topics) upstream(topic string, known map[string]int32) (n int32) {
 	return n
 }
 
-// coPartition gives repartition topics that are read together with other topics their number of partitions: records of a
-// key must meet in one task.
+// coPartition gives repartition topics that are read together with other topics their number of partitions: records of
+// a key must meet in one task.
 func (t *topics) coPartition(want map[string]int32) {
 	for _, sub := range t.plan.Subtopologies {
 		if len(sub.SourceTopics) < 2 {

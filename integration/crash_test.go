@@ -42,8 +42,8 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// An instance sleeps for longer than its session; another takes its tasks over; then it wakes up in the middle of what it
-// was doing: a zombie.
+// An instance sleeps for longer than its session; another takes its tasks over; then it wakes up in the middle of what
+// it was doing: a zombie.
 func TestZombie(t *testing.T) {
 	s := newScenario(t, broker.Start(t))
 	dir := t.TempDir()

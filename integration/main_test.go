@@ -64,10 +64,11 @@ func runInstance() error {
 		guarantee = eos.AtLeastOnce
 	}
 	app, err := tidemark.New(build(env("IN"), env("OUT")), tidemark.Config{
-		ProcessingGuarantee: guarantee, ApplicationID: env("APP"), Brokers: strings.Split(env("BROKERS"), ","), StateDir: env("STATE"), Workers: 2,
+		ProcessingGuarantee: guarantee, ApplicationID: env("APP"), Brokers: strings.Split(env("BROKERS"), ","),
+		StateDir: env("STATE"), Workers: 2,
 		CacheBytesMax: -1, CommitInterval: 50 * time.Millisecond, SessionTimeout: time.Duration(session) * time.Millisecond,
 		FlushInterval: 200 * time.Millisecond, Restart: tidemark.RestartFixedDelay(1000, 200*time.Millisecond),
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With("instance", env("NAME")),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With(slog.String("instance", env("NAME"))),
 		StateListener: func(_, to tidemark.State) {
 			fmt.Println("STATE", to)
 		},

@@ -19,8 +19,8 @@ import (
 
 const partitions = 4
 
-// cluster is the Kafka that the example runs on. It is fed and read with another client than Tidemark's, so that what it
-// shows is what any reader would see.
+// cluster is the Kafka that the example runs on. It is fed and read with another client than Tidemark's, so that what
+// it shows is what any reader would see.
 type cluster struct {
 	brokers  []string
 	embedded *kfake.Cluster // nil: a real one
@@ -134,7 +134,11 @@ func (c *cluster) count(ctx context.Context, topic string) (n int64, err error) 
 		if shard.Err != nil {
 			return 0, shard.Err
 		}
-		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+		res, ok := shard.Resp.(*kmsg.ListOffsetsResponse)
+		if !ok {
+			return 0, fmt.Errorf("a %T answers the question for offsets", shard.Resp)
+		}
+		for _, t := range res.Topics {
 			for _, p := range t.Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
 					return 0, fmt.Errorf("end of %s-%d: %w", topic, p.Partition, err)

@@ -2,9 +2,9 @@
 //
 //	go run ./examples/wordcount
 //
-// needs nothing but Go: it starts a Kafka broker inside the process, feeds the book line by line, shows the most frequent
-// words while they are being counted, and ends with exact totals. Interrupt it and run it again: it goes on where its
-// last commit was. With --brokers it does the same on a real cluster.
+// needs nothing but Go: it starts a Kafka broker inside the process, feeds the book line by line, shows the most
+// frequent words while they are being counted, and ends with exact totals. Interrupt it and run it again: it goes on
+// where its last commit was. With --brokers it does the same on a real cluster.
 package main
 
 import (

@@ -34,7 +34,9 @@ type decoded struct {
 func decodeBlock(block *sarama.FetchResponseBlock, from int64) (decoded, error) {
 	d := decoded{next: from}
 	aborted := slices.Clone(block.AbortedTransactions)
-	slices.SortFunc(aborted, func(a, b *sarama.AbortedTransaction) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
+	slices.SortFunc(aborted, func(a, b *sarama.AbortedTransaction) int {
+		return cmp.Compare(a.FirstOffset, b.FirstOffset)
+	})
 	skip := make(map[int64]bool, len(aborted))
 
 	total := 0

@@ -11,7 +11,8 @@ import (
 )
 
 func rec(delta int64, value string) *sarama.Record {
-	return &sarama.Record{OffsetDelta: delta, TimestampDelta: time.Duration(delta) * time.Millisecond, Value: []byte(value)}
+	after := time.Duration(delta) * time.Millisecond
+	return &sarama.Record{OffsetDelta: delta, TimestampDelta: after, Value: []byte(value)}
 }
 
 func set(b *sarama.RecordBatch) *sarama.Records {

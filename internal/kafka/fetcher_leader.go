@@ -77,7 +77,8 @@ func (f *Fetcher) askLeaders(ctx context.Context, topics []string, parts []*fetc
 	res, err := f.client.metadata(short, topics...)
 	if err != nil {
 		if ctx.Err() == nil {
-			f.conf.Logger.Warn("kafka: cannot find partition leaders, retrying", slog.Any("topics", topics), slog.Any("err", err))
+			f.conf.Logger.Warn("kafka: cannot find partition leaders, retrying", slog.Any("topics", topics),
+				slog.Any("err", err))
 		}
 		f.mu.Lock()
 		for _, p := range parts {

@@ -147,7 +147,8 @@ func (g *Group) Run(ctx context.Context, handler worker.GroupHandler) error {
 			s.leave(context.WithoutCancel(ctx))
 			return err
 		}
-		g.conf.Logger.Warn("kafka: membership lost, joining again", slog.String("group", g.conf.GroupID), slog.Any("err", err))
+		g.conf.Logger.Warn("kafka: membership lost, joining again", slog.String("group", g.conf.GroupID),
+			slog.Any("err", err))
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 )
 
 var (
-	errSessionExpired = errors.New("no answer from the coordinator for the session timeout: the group gives our tasks away")
-	errRebalance      = errors.New("the group is rebalancing") // only between joinAndSync and its parts
+	errSessionExpired = errors.New("no answer from the coordinator for the session timeout: the group gives our tasks " +
+		"away")
+	errRebalance = errors.New("the group is rebalancing") // only between joinAndSync and its parts
 )
 
 // lostError says that we are no longer a member and may join afresh. Everything we owned belongs to others.

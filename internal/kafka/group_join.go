@@ -79,7 +79,9 @@ func (s *session) round(ctx context.Context) (worker.GroupAssignment, error) {
 }
 
 // join sends JoinGroup until the coordinator has answered it for good. The answer comes when all members have joined.
-func (s *session) join(ctx context.Context, sub *sarama.ConsumerGroupMemberMetadata) (*sarama.JoinGroupResponse, error) {
+func (s *session) join(
+	ctx context.Context, sub *sarama.ConsumerGroupMemberMetadata,
+) (*sarama.JoinGroupResponse, error) {
 	for {
 		req := sarama.NewJoinGroupRequest(kafkaVersion)
 		req.GroupId, req.MemberId, req.GroupInstanceId = s.conf.GroupID, s.Member().MemberID, s.instance()

@@ -207,7 +207,8 @@ func (p *Producer) Init(ctx context.Context) error {
 // initProducerID acquires a producer id and epoch; with a transactional id it fences others and returns when the
 // outcome of what they sent is decided. Retried until ctx ends; observe is called before each attempt.
 func initProducerID(
-	ctx context.Context, client *Client, control *conns, txnID string, timeout time.Duration, observe func(context.Context),
+	ctx context.Context, client *Client, control *conns, txnID string, timeout time.Duration,
+	observe func(context.Context),
 ) (id int64, epoch int16, err error) {
 	req := &sarama.InitProducerIDRequest{TransactionTimeout: timeout, ProducerID: -1, ProducerEpoch: -1}
 	if txnID != "" {

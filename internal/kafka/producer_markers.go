@@ -107,7 +107,8 @@ func (p *Producer) mendMarkers(ctx context.Context, suspects []record.TopicParti
 		}
 		cancel()
 		if ctx.Err() != nil {
-			return fmt.Errorf("kafka: markers of %q are still missing in %v: %w", p.cfg.TransactionalID, open, context.Cause(ctx))
+			return fmt.Errorf("kafka: markers of %q are still missing in %v: %w", p.cfg.TransactionalID, open,
+				context.Cause(ctx))
 		}
 	}
 }
@@ -173,7 +174,9 @@ func (p *Producer) openPartitions(ctx context.Context, suspects []record.TopicPa
 }
 
 // openAt asks one broker. A partition that it does not lead any more, or that we may not describe, is left out.
-func (p *Producer) openAt(ctx context.Context, broker int32, topics map[string][]int32) ([]record.TopicPartition, error) {
+func (p *Producer) openAt(
+	ctx context.Context, broker int32, topics map[string][]int32,
+) ([]record.TopicPartition, error) {
 	req := &sarama.DescribeProducersRequest{}
 	for topic, partitions := range topics {
 		req.Topics = append(req.Topics, sarama.DescribeProducersRequestTopic{Name: topic, PartitionIndexes: partitions})

@@ -27,7 +27,11 @@ func TestReaderStopsAtTheEnd(t *testing.T) {
 			from, to int64
 			want     []string
 		}{
-			{0, 5, []string{"a", "b", "c", "d", "e"}}, {1, 3, []string{"b", "c"}}, {4, 5, []string{"e"}}, {5, 5, nil}, {3, 1, nil},
+			{0, 5, []string{"a", "b", "c", "d", "e"}},
+			{1, 3, []string{"b", "c"}},
+			{4, 5, []string{"e"}},
+			{5, 5, nil},
+			{3, 1, nil},
 		} {
 			var got []string
 			last := tc.from

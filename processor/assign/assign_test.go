@@ -147,7 +147,9 @@ func TestAdmit(t *testing.T) {
 		want    string
 		ids     []string
 	}{
-		"all agree":           {[]Member{{ID: "a", Fingerprint: "v1"}, {ID: "b", Fingerprint: "v1"}}, "v1", []string{"a", "b"}},
+		"all agree": {
+			[]Member{{ID: "a", Fingerprint: "v1"}, {ID: "b", Fingerprint: "v1"}}, "v1", []string{"a", "b"},
+		},
 		"nobody owns: leader": {[]Member{{ID: "a", Fingerprint: "v2"}, {ID: "b", Fingerprint: "v1"}}, "v2", []string{"a"}},
 		"owners, not the leader": {[]Member{
 			{ID: "a", Fingerprint: "v2"}, {ID: "b", Fingerprint: "v1", Owned: owned}, {ID: "c", Fingerprint: "v1"},

@@ -30,7 +30,8 @@ var ErrMalformed = errors.New("malformed user data")
 
 // Subscription is what a member tells the leader (user data of JoinGroup).
 //
-//	version u8 | process id string | fingerprint string | workers uvarint | owned tasks | previous tasks | attempt uvarint
+// version u8 | process id string | fingerprint string | workers uvarint | owned tasks | previous tasks | attempt
+// uvarint
 //
 // A string is its length as uvarint and its bytes; tasks are their number and, for each, sub-topology and partition as
 // uvarints. A version may add fields at the end; a reader of version n ignores what follows the fields of version n

@@ -257,8 +257,8 @@ func (w *Worker) resend(x *transaction, r *running, b *record.Batch, o outcome, 
 	return nil
 }
 
-// await waits for the transaction in flight and settles it. When ctx ends it is interrupted, and waited for all the same:
-// until its outcome is here the committer reads the tasks' batches, which must not be reused.
+// await waits for the transaction in flight and settles it. When ctx ends it is interrupted, and waited for all the
+// same: until its outcome is here the committer reads the tasks' batches, which must not be reused.
 func (w *Worker) await(ctx context.Context) {
 	ended := ctx.Done()
 	for w.inflight != nil {
