@@ -47,7 +47,7 @@ func fields(err error) []string {
 	if ce, ok := err.(*ConfigError); ok { //nolint:errorlint // the tree of joined errors is walked by hand
 		return []string{ce.Field}
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // see above
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			out = append(out, fields(e)...)
 		}

@@ -75,8 +75,8 @@ func CheckPolicy(topic string, config map[string]string, overrides map[string]st
 	}
 }
 
-// CheckRepartitionPolicy refuses a compacted repartition topic: of two records of a key the older one could vanish before
-// it is consumed.
+// CheckRepartitionPolicy refuses a compacted repartition topic: of two records of a key the older one could vanish
+// before it is consumed.
 func CheckRepartitionPolicy(topic string, config map[string]string) error {
 	have := config["cleanup.policy"]
 	if have == "" || samePolicy(have, "delete") {

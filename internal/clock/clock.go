@@ -20,8 +20,8 @@ func (c Clock) Now() time.Time { return c.now() }
 // NowMs returns the current time in milliseconds since the Unix epoch.
 func (c Clock) NowMs() int64 { return c.now().UnixMilli() }
 
-// After waits, as NewTimer and NewTicker do, by the machine's clock, also where the time itself is fixed: how long a goroutine
-// sleeps is no business of the core.
+// After waits, as NewTimer and NewTicker do, by the machine's clock, also where the time itself is fixed: how long a
+// goroutine sleeps is no business of the core.
 func (c Clock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // NewTimer makes a timer.
