@@ -173,6 +173,8 @@ func TestBadSameInstanceID(t *testing.T) {
 	s := newScenario(t, broker.Start(t))
 	one, two := s.config(), s.config()
 	one.GroupInstanceID, two.GroupInstanceID = "same", "same"
+	// The fenced one may leave a transaction open, which then holds readers up until its timeout.
+	one.TransactionTimeout, two.TransactionTimeout = 4*time.Second, 4*time.Second
 	first := s.run(countTopology(s.in, s.out), one)
 	first.awaitRunning()
 	s.send(100)
