@@ -310,6 +310,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	<-left
 	stop()
 	in.running.Wait()
+	in.abortOpen(background)
 	if err == nil {
 		select {
 		case err = <-in.failed: // the last commit
@@ -317,6 +318,26 @@ func (in *incarnation) run(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// abortTimeout bounds the last requests of an incarnation that ends with a transaction open.
+const abortTimeout = 2 * time.Second
+
+// abortOpen ends transactions that were dropped in the middle: until somebody does, read_committed readers of our
+// outputs wait for them. It costs nothing when the last commit ended well.
+func (in *incarnation) abortOpen(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	var aborts sync.WaitGroup
+	for _, p := range in.producers {
+		aborts.Go(func() {
+			if err := p.Abort(ctx); err != nil {
+				in.app.cfg.Logger.Warn("a transaction stays open until its timeout",
+					slog.String("transactional_id", p.TransactionalID()), slog.Any("error", err))
+			}
+		})
+	}
+	aborts.Wait()
 }
 
 // release gives connections back.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,12 +118,7 @@ func (a *app) awaitTasks(n int) {
 func (a *app) saw(state tidemark.State) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, s := range a.states {
-		if s == state {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a.states, state)
 }
 
 // awaitError waits for the end of Run and returns its error, which must be there and contain all the words.

@@ -9,9 +9,8 @@ const (
 	// shareBytesMin is what a task gets however many there are: less would turn every commit into a flush.
 	shareBytesMin = 8 << 20
 
-	memtableBytesMin   = 4 << 20 // values above 15 % of it go to the value log, which nothing collects
-	memtableBytesMax   = 32 << 20
-	blockCacheBytesMin = 1 << 20
+	memtableBytesMin = 4 << 20 // values above 15 % of it go to the value log, which nothing collects
+	memtableBytesMax = 32 << 20
 )
 
 // Budget is the memory for state of one instance, divided evenly among its open sets. Safe for concurrent use.
@@ -20,9 +19,10 @@ const (
 //
 //	S/6  is the limit of the active tables; as much again the frozen ones hold, and while a flush runs the active
 //	     ones may reach twice the limit before the commit waits: at most 2/3 S, normally 1/3 S
-//	S/8  is Badger's block cache (at least 1 MiB)
-//	S/16 is each of Badger's memtables, normally one, up to three (between 8 and 32 MiB)
+//	S/16 is each of Badger's memtables, normally one, up to three (between 4 and 32 MiB)
 //
+// Twice S/6 more during a restore. Badger's tables are memory-mapped files: they are the operating system's page cache, and
+// not counted.
 // Badger's part is fixed when a set opens, the limit of the tables follows the number of open sets at each commit.
 // Uncommitted writes count towards the tables; see [Set.UncommittedBytes] for bounding them.
 type Budget struct {
@@ -52,5 +52,3 @@ func (b *Budget) tableBytesMax() int { return int(b.share() / 6) }
 func (b *Budget) memtableBytes() int64 {
 	return min(max(b.share()/16, memtableBytesMin), memtableBytesMax)
 }
-
-func (b *Budget) blockCacheBytes() int64 { return max(b.share()/8, blockCacheBytesMin) }

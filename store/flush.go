@@ -21,8 +21,8 @@ type frozenStore struct {
 	table any
 }
 
-// restoreTables is how many times the usual limit the tables may take during a restore: with the frozen ones the share of
-// a task, of which Badger takes nothing meanwhile.
+// restoreTables is how many times the usual limit the tables may take during a restore: Badger's memtables are empty
+// meanwhile.
 const restoreTables = 2
 
 // maybeFlush starts a flush if memory or age ask for it. Called at committed points.

@@ -17,7 +17,7 @@ func TestStateFilesGolden(t *testing.T) {
 	require.NoError(t, writeJSON(name, stateFile{Format: 1, ProcessID: "p", Host: "h", Inode: 7, Path: "/a"}))
 	data, err := os.ReadFile(name)
 	require.NoError(t, err)
-	require.Equal(t, `{"format":1,"process_id":"p","host":"h","inode":7,"path":"/a"}`+"\n", string(data))
+	require.Equal(t, []byte(`{"format":1,"process_id":"p","host":"h","inode":7,"path":"/a"}`+"\n"), data)
 
 	d, err := OpenStateDir(t.TempDir(), "app")
 	require.NoError(t, err)
@@ -28,11 +28,11 @@ func TestStateFilesGolden(t *testing.T) {
 	require.NoError(t, d.MarkOpen(id))
 	data, err = os.ReadFile(filepath.Join(d.Path(), "tasks", "0_3.mark"))
 	require.NoError(t, err)
-	require.Equal(t, `{"format":1,"clean":false,"boot_id":"b"}`+"\n", string(data))
+	require.Equal(t, []byte(`{"format":1,"clean":false,"boot_id":"b"}`+"\n"), data)
 	require.NoError(t, d.MarkClean(id))
 	data, err = os.ReadFile(filepath.Join(d.Path(), "tasks", "0_3.mark"))
 	require.NoError(t, err)
-	require.Equal(t, `{"format":1,"clean":true,"boot_id":"b"}`+"\n", string(data))
+	require.Equal(t, []byte(`{"format":1,"clean":true,"boot_id":"b"}`+"\n"), data)
 }
 
 // TestNamesGolden pins the table of store names (docs/format/database.md).

@@ -22,7 +22,7 @@ func testOptions(t *testing.T) options {
 }
 
 // totals reads the last committed count of every word and checks that counts only ever grow by what a commit brings.
-func totals(t *testing.T, ctx context.Context, addr, topic string, expected map[string]int64) {
+func totals(ctx context.Context, t *testing.T, addr, topic string, expected map[string]int64) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
@@ -72,7 +72,7 @@ func TestWordCountResumes(t *testing.T) {
 	first, interrupt := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- run(first, o) }()
-	awaitRecords(t, ctx, o, 1000)
+	awaitRecords(ctx, t, o, 1000)
 	interrupt()
 	require.NoError(t, <-done)
 	require.NoError(t, ctx.Err())
@@ -81,11 +81,11 @@ func TestWordCountResumes(t *testing.T) {
 	o.linesPerSecond = 100_000
 	require.NoError(t, run(ctx, o))
 	require.NoError(t, ctx.Err())
-	totals(t, ctx, o.brokers, o.output, expected)
+	totals(ctx, t, o.brokers, o.output, expected)
 }
 
 // awaitRecords waits until n committed counts are there: the run is in the middle of the book.
-func awaitRecords(t *testing.T, ctx context.Context, o options, n int) {
+func awaitRecords(ctx context.Context, t *testing.T, o options, n int) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(o.brokers), kgo.ConsumeTopics(o.output), kgo.UnknownTopicRetries(-1),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),

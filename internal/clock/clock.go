@@ -1,4 +1,3 @@
-// Package clock is the one door to wall-clock time, so that tests and the test driver can own it.
 package clock
 
 import "time"

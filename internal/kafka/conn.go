@@ -13,6 +13,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/rcrowley/go-metrics"
+
+	"github.com/tidemarkio/tidemark/eos"
 )
 
 // conns are the connections of one user (a producer, a fetcher, the group member, the admin), one per broker.
@@ -253,6 +255,9 @@ func (c *conn) failed(ctx context.Context, err error) error {
 	e := &connError{Purpose: c.purpose, Addr: c.addr, Err: err}
 	if cause := context.Cause(ctx); cause != nil {
 		e.Err = fmt.Errorf("%w (%w)", cause, err)
+	} else if errors.Is(err, sarama.ErrSASLAuthenticationFailed) {
+		e.Err = fmt.Errorf("%w: %w", eos.ErrFatal, err)
+		e.Hint = "the broker refuses these credentials: check mechanism, user and password"
 	} else if !c.answered.Load() && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET)) {
 		e.Hint = "the broker closed the connection before its first answer: does this listener expect TLS or SASL, " +

@@ -61,7 +61,11 @@ func exportedErrors(d ast.Decl) []string {
 			return nil
 		}
 		for _, spec := range d.Specs {
-			for _, id := range spec.(*ast.ValueSpec).Names {
+			values, ok := spec.(*ast.ValueSpec)
+			if !ok {
+				continue
+			}
+			for _, id := range values.Names {
 				if strings.HasPrefix(id.Name, "Err") {
 					names = append(names, id.Name)
 				}

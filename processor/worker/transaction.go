@@ -6,11 +6,8 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
-	"github.com/tidemarkio/tidemark/internal/clock"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
@@ -46,69 +43,6 @@ func (x *transaction) includes(tasks []*running) bool {
 	}
 	return false
 }
-
-// committer carries transactions out, one at a time, on a goroutine of its own, so that tasks process the next epoch
-// meanwhile.
-type committer struct {
-	guarantee eos.Guarantee
-	producer  eos.Producer
-	admin     Admin
-	member    func() eos.Member
-	clock     clock.Clock
-
-	requests chan *transaction
-	outcomes chan outcome
-	stopped  chan struct{}
-
-	// mustInit: the producer must be initialised before the next transaction. Owned by the committer goroutine.
-	mustInit bool
-
-	mu struct {
-		sync.Mutex
-		cancel context.CancelFunc // of the commit under way; nil before the first
-	}
-}
-
-func newCommitter(cfg Config) *committer {
-	return &committer{
-		guarantee: cfg.Guarantee, producer: cfg.Producer, admin: cfg.Admin, member: cfg.Member,
-		clock:    cfg.Clock,
-		requests: make(chan *transaction, 1), outcomes: make(chan outcome, 1), stopped: make(chan struct{}),
-	}
-}
-
-// run is the committer goroutine.
-func (c *committer) run(ctx context.Context) {
-	defer close(c.stopped)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case x := <-c.requests:
-			c.outcomes <- c.interruptible(ctx, x)
-		}
-	}
-}
-
-func (c *committer) interruptible(ctx context.Context, x *transaction) outcome {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.mu.Lock()
-	c.mu.cancel = cancel
-	c.mu.Unlock()
-	return c.commit(ctx, x)
-}
-
-// interrupt makes a commit under way end soon, whatever its outcome.
-func (c *committer) interrupt() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mu.cancel != nil {
-		c.mu.cancel()
-	}
-}
-
-func (c *committer) wait() { <-c.stopped }
 
 // full reports that the uncommitted data has reached its limit and a commit is in flight: processing has to wait.
 func (w *Worker) full() bool {
@@ -288,33 +222,4 @@ func (w *Worker) commitNow(ctx context.Context, tasks []*running) {
 		return
 	}
 	w.await(ctx)
-}
-
-// backoff spaces out retries of failed commits.
-type backoff struct {
-	limit    time.Duration
-	failures int
-	since    time.Time // of the first failure in a row
-	until    time.Time
-}
-
-// Delays between failed commits grow from the first to the last.
-const (
-	backoffFirst = 50 * time.Millisecond
-	backoffMax   = 2 * time.Second
-)
-
-func (b *backoff) reset() { *b = backoff{limit: b.limit} }
-
-func (b *backoff) ready(now time.Time) bool { return !now.Before(b.until) }
-
-// failed notes a failure and returns the delay before the next try; giveUp once the limit has passed.
-func (b *backoff) failed(now time.Time) (delay time.Duration, giveUp bool) {
-	if b.failures == 0 {
-		b.since = now
-	}
-	delay = min(backoffFirst<<min(b.failures, 10), backoffMax)
-	b.failures++
-	b.until = now.Add(delay)
-	return delay, now.Sub(b.since) >= b.limit
 }
