@@ -17,6 +17,7 @@ func TestStateFilesGolden(t *testing.T) {
 	require.NoError(t, writeJSON(name, stateFile{Format: 1, ProcessID: "p", Host: "h", Inode: 7, Path: "/a"}))
 	data, err := os.ReadFile(name)
 	require.NoError(t, err)
+	//nolint:testifylint // bytes
 	require.Equal(t, []byte(`{"format":1,"process_id":"p","host":"h","inode":7,"path":"/a"}`+"\n"), data)
 
 	d, err := OpenStateDir(t.TempDir(), "app")
@@ -28,11 +29,11 @@ func TestStateFilesGolden(t *testing.T) {
 	require.NoError(t, d.MarkOpen(id))
 	data, err = os.ReadFile(filepath.Join(d.Path(), "tasks", "0_3.mark"))
 	require.NoError(t, err)
-	require.Equal(t, []byte(`{"format":1,"clean":false,"boot_id":"b"}`+"\n"), data)
+	require.Equal(t, []byte(`{"format":1,"clean":false,"boot_id":"b"}`+"\n"), data) //nolint:testifylint // bytes
 	require.NoError(t, d.MarkClean(id))
 	data, err = os.ReadFile(filepath.Join(d.Path(), "tasks", "0_3.mark"))
 	require.NoError(t, err)
-	require.Equal(t, []byte(`{"format":1,"clean":true,"boot_id":"b"}`+"\n"), data)
+	require.Equal(t, []byte(`{"format":1,"clean":true,"boot_id":"b"}`+"\n"), data) //nolint:testifylint // bytes
 }
 
 // TestNamesGolden pins the table of store names (docs/format/database.md).
