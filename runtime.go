@@ -149,7 +149,9 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{PartitionBytesMax: 512 << 10, Logger: cfg.Logger})
+	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{
+		PartitionBytesMax: fetchBytesMax, Pace: min(cfg.CommitInterval/10, fetchPaceMax), Logger: cfg.Logger,
+	})
 	in.producers, in.fetchers = append(in.producers, p), append(in.fetchers, f)
 	cache := cfg.CacheBytesMax
 	if cache < 0 {
@@ -319,6 +321,13 @@ func (in *incarnation) run(ctx context.Context) error {
 	}
 	return err
 }
+
+// Fetching: half of Kafka's default a partition keeps twice as many fetches in as much memory, and a tenth of the commit
+// interval is latency that nobody notices.
+const (
+	fetchBytesMax = 512 << 10
+	fetchPaceMax  = 5 * time.Millisecond
+)
 
 // abortTimeout bounds the last requests of an incarnation that ends with a transaction open.
 const abortTimeout = 2 * time.Second

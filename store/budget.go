@@ -17,11 +17,11 @@ const (
 //
 // Of a task's share S = total / open sets (but at least 8 MiB):
 //
-//	S/6  is the limit of the active tables; as much again the frozen ones hold, and while a flush runs the active
-//	     ones may reach twice the limit before the commit waits: at most 2/3 S, normally 1/3 S
+//	S/4  is the limit of the active tables; as much again the frozen ones hold, and while a flush runs the active
+//	     ones may reach twice the limit before the commit waits: at most 3/4 S, normally 1/2 S
 //	S/16 is each of Badger's memtables, normally one, up to three (between 4 and 32 MiB)
 //
-// Twice S/6 more during a restore. Badger's tables are memory-mapped files: they are the operating system's page cache,
+// Twice as much for tables during a restore. Badger's tables are memory-mapped files: they are the operating system's page cache,
 // and not counted.
 // Badger's part is fixed when a set opens, the limit of the tables follows the number of open sets at each commit.
 // Uncommitted writes count towards the tables; see [Set.UncommittedBytes] for bounding them.
@@ -47,7 +47,7 @@ func (b *Budget) leave() { b.sets.Add(-1) }
 func (b *Budget) share() int64 { return max(b.total/max(b.sets.Load(), 1), shareBytesMin) }
 
 // tableBytesMax is the size of a set's active tables at which they are frozen.
-func (b *Budget) tableBytesMax() int { return int(b.share() / 6) }
+func (b *Budget) tableBytesMax() int { return int(b.share() / 4) }
 
 func (b *Budget) memtableBytes() int64 {
 	return min(max(b.share()/16, memtableBytesMin), memtableBytesMax)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tidemarkio/tidemark"
 	"github.com/tidemarkio/tidemark/bench/measure"
 )
 
@@ -55,6 +56,16 @@ func parse(args measure.Args) (options, error) {
 		commitEvery: time.Duration(args.Int("commit-ms", commitMs)) * time.Millisecond,
 		cache:       args.Flag("cache", true),
 	}, errors.Join(errBootstrap, errIn, errOut, errDir, errMode)
+}
+
+// shares returns how long the workers together waited for a commit because their buffers were full, and how long they
+// forwarded cached updates and encoded epochs.
+func shares(ctx context.Context, app *tidemark.App) (stalled, sealing time.Duration, err error) {
+	status, err := app.Status(ctx)
+	for _, w := range status.Workers {
+		stalled, sealing = stalled+w.Stats.Stalled, sealing+w.Stats.Sealing
+	}
+	return stalled, sealing, err
 }
 
 // hooks are what the library's listeners call.
@@ -147,6 +158,10 @@ func batch(ctx context.Context, cluster *measure.Cluster, o options, args measur
 	}
 	seconds := time.Since(start).Seconds()
 	cpu, broker := measure.SelfCPU()-cpu0, measure.ProcessCPU(brokerPid)-broker0
+	stalled, sealing, err := shares(ctx, app)
+	if err != nil {
+		return err
+	}
 	other := measure.MachineCPU() - all0 - cpu - broker
 	closing := time.Now()
 	cancel(nil)
@@ -181,6 +196,7 @@ func batch(ctx context.Context, cluster *measure.Cluster, o options, args measur
 		Put("threads", o.threads).Put("cache", o.cache).Put("commit_ms", o.commitEvery.Milliseconds()).
 		Put("dist", args.Get("dist", "uniform")).Put("records", records).Put("keys", args.Int("keys", 100_000)).
 		Put("seconds", seconds).Put("records_per_s", float64(records)/seconds).
+		Put("stall_s", stalled.Seconds()).Put("sealing_s", sealing.Seconds()).
 		Put("startup_s", startup).Put("first_commit_s", first.Sub(start).Seconds()).
 		Put("steady_records_per_s", float64(records)/(seconds-startup)).Put("close_s", closed).
 		Put("cpu_s", cpu).Put("broker_cpu_s", broker).Put("other_cpu_s", other).

@@ -20,6 +20,8 @@ const (
 	// busyWait replaces MaxWait while a partition is left out of the request, because it has its batches out: it may
 	// be released the next moment and must not wait for the end of a long poll.
 	busyWait = 10 * time.Millisecond
+	// paceRecords is what few records are, see FetcherConfig.Pace.
+	paceRecords = 256
 	// fetchBytesLimit is how far a fetch may grow for a batch that exceeds PartitionBytesMax.
 	fetchBytesLimit = 256 << 20
 	// attemptsMax bounds retries of errors that usually do not pass: undecodable responses, unknown server errors.
@@ -40,6 +42,9 @@ type FetcherConfig struct {
 	ResponseBytesMax int32
 	// UnknownTopicTimeout is how long a topic may be unknown to the brokers before that is an error. Defaults to 30 s.
 	UnknownTopicTimeout time.Duration
+	// Pace is the least time from one fetch to the next while a fetch brings few records: at a moderate rate every
+	// record would be a fetch of its own otherwise, which keeps the broker busy. Defaults to 0, none.
+	Pace time.Duration
 	// Logger defaults to none.
 	Logger *slog.Logger
 }

@@ -25,11 +25,17 @@ func (f *Fetcher) runBroker(ctx context.Context, b *fetchBroker) {
 			}
 			continue
 		}
-		if err := f.fetch(ctx, b, parts, busy); err != nil {
-			if ctx.Err() != nil {
+		began := time.Now()
+		records, err := f.fetch(ctx, b, parts, busy)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return
+		case err != nil:
+			f.lost(ctx, b, parts, err)
+		case records > 0 && records < paceRecords && f.conf.Pace > 0:
+			if !waitAny(ctx, nil, began.Add(f.conf.Pace)) {
 				return
 			}
-			f.lost(ctx, b, parts, err)
 		}
 	}
 }
@@ -69,7 +75,7 @@ func (f *Fetcher) due(broker int32) (parts []fetchTarget, busy bool, at time.Tim
 }
 
 // fetch makes one round trip. An error means that nothing came of it.
-func (f *Fetcher) fetch(ctx context.Context, b *fetchBroker, parts []fetchTarget, busy bool) error {
+func (f *Fetcher) fetch(ctx context.Context, b *fetchBroker, parts []fetchTarget, busy bool) (records int, err error) {
 	wait := f.conf.MaxWait
 	if busy {
 		wait = min(wait, busyWait)
@@ -86,20 +92,20 @@ func (f *Fetcher) fetch(ctx context.Context, b *fetchBroker, parts []fetchTarget
 	}
 	conn, err := f.conns.get(ctx, b.id)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	res, err := call(ctx, conn, (*sarama.Broker).Fetch, req)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, t := range parts {
-		f.answer(ctx, t, res)
+		records += f.answer(ctx, t, res)
 	}
-	return nil
+	return records, nil
 }
 
 // answer handles what a response says of one partition.
-func (f *Fetcher) answer(ctx context.Context, t fetchTarget, res *sarama.FetchResponse) {
+func (f *Fetcher) answer(ctx context.Context, t fetchTarget, res *sarama.FetchResponse) (records int) {
 	block := res.GetBlock(t.tp.Topic, t.tp.Partition)
 	var err error
 	switch {
@@ -115,7 +121,7 @@ func (f *Fetcher) answer(ctx context.Context, t fetchTarget, res *sarama.FetchRe
 		if d, err = decodeBlock(block, t.from); err != nil {
 			f.landed(t)
 			f.fail(ctx, t.fetchPartition, fmt.Errorf("kafka: fetch %s at offset %d: %w", t.tp, t.from, err))
-			return
+			return 0
 		}
 	}
 	f.landed(t)
@@ -135,6 +141,7 @@ func (f *Fetcher) answer(ctx context.Context, t fetchTarget, res *sarama.FetchRe
 	default:
 		f.refused(ctx, t, err)
 	}
+	return len(d.records)
 }
 
 // landed ends the flight. The goroutine goes on to deliver, but it is the only one that fetches this partition.
