@@ -322,8 +322,8 @@ func (in *incarnation) run(ctx context.Context) error {
 	return err
 }
 
-// Fetching: half of Kafka's default a partition keeps twice as many fetches in as much memory, and a tenth of the commit
-// interval is latency that nobody notices.
+// Fetching: half of Kafka's default for a partition keeps twice as many fetches in as much memory, and a tenth of the
+// commit interval is latency that nobody notices.
 const (
 	fetchBytesMax = 512 << 10
 	fetchPaceMax  = 5 * time.Millisecond

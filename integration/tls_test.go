@@ -37,7 +37,8 @@ func TestTLS(t *testing.T) {
 	app := s.run(countTopology("in", "out"), cfg)
 	app.awaitRunning()
 	other, err := kgo.NewClient(kgo.SeedBrokers(cfg.Brokers...), kgo.DialTLSConfig(client),
-		kgo.SASL(plain.Auth{User: "user", Pass: "secret"}.AsMechanism()), kgo.ConsumeTopics("out"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.SASL(plain.Auth{User: "user", Pass: "secret"}.AsMechanism()), kgo.ConsumeTopics("out"),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	require.NoError(t, err)
 	defer other.Close()
