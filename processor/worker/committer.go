@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/internal/clock"
@@ -38,16 +39,37 @@ func newCommitter(cfg Config) *committer {
 	}
 }
 
-// run is the committer goroutine.
+// Pace and bound of initialising a producer whose last transaction failed while there is nothing new to commit.
+const (
+	reinitDelay   = 500 * time.Millisecond
+	reinitTimeout = 5 * time.Second
+)
+
+// run is the committer goroutine. A producer whose transaction failed is initialised also when no other commit follows:
+// what it left open or undecided may be what the restore of its own tasks is waiting for.
 func (c *committer) run(ctx context.Context) {
 	defer close(c.stopped)
 	for {
+		var reinit <-chan time.Time
+		if c.mustInit && c.guarantee == eos.ExactlyOnceV2 {
+			reinit = time.After(reinitDelay)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case x := <-c.requests:
 			c.outcomes <- c.interruptible(ctx, x)
+		case <-reinit:
+			c.reinit(ctx)
 		}
+	}
+}
+
+func (c *committer) reinit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reinitTimeout)
+	defer cancel()
+	if err := c.producer.Init(ctx); err == nil { // else the next commit or the next time
+		c.mustInit = false
 	}
 }
 
