@@ -52,7 +52,7 @@ func (c *committer) run(ctx context.Context) {
 	for {
 		var reinit <-chan time.Time
 		if c.mustInit && c.guarantee == eos.ExactlyOnceV2 {
-			reinit = time.After(reinitDelay)
+			reinit = c.clock.After(reinitDelay)
 		}
 		select {
 		case <-ctx.Done():
