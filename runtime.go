@@ -113,9 +113,15 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		cfg.Logger.Warn("cannot look for departed members: their tasks wait for their sessions to end",
 			slog.Any("error", err))
 	}
+	var ids []string
+	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
+		for _, p := range in.producers {
+			ids = append(ids, p.TransactionalID())
+		}
+	}
 	restorer := worker.NewRestorer(worker.RestorerConfig{
 		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
-		Task: in.taskConfig, ResetOffset: in.resetOffset,
+		Task: in.taskConfig, ResetOffset: in.resetOffset, EndTransaction: in.endTransaction, OwnIDs: ids,
 		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
 		Parallel:        cfg.RestoreParallel, Listener: cfg.RestoreListener, Clock: in.app.clock, Logger: cfg.Logger,
 	})
@@ -163,6 +169,16 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
 		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
 	}), p, nil
+}
+
+// endTransaction ends the last transaction of a transactional id: through its worker if it is ours, else by fencing.
+func (in *incarnation) endTransaction(ctx context.Context, id string) error {
+	for i, p := range in.producers {
+		if p.TransactionalID() == id {
+			return in.workers[i].EndTransaction(ctx)
+		}
+	}
+	return in.admin.FenceProducer(ctx, id)
 }
 
 // taskConfig is what a task of this incarnation is made from.

@@ -176,8 +176,8 @@ func (a *Admin) ready(ctx context.Context, topic string) error {
 	return sarama.ErrUnknownTopicOrPartition
 }
 
-// FenceProducer implements [worker.Admin]: it aborts what the transactional id has open, waits for what it has
-// prepared, and makes brokers refuse what it sends later.
+// FenceProducer aborts what a dead owner's transactional id has open, waits for what it has prepared, and makes brokers
+// refuse what it sends later. It returns when the outcome of everything it sent is decided.
 func (a *Admin) FenceProducer(ctx context.Context, transactionalID string) error {
 	if transactionalID == "" {
 		return errors.New("kafka: fence a producer: the transactional id is empty")
@@ -295,33 +295,16 @@ func (a *Admin) BlockingProducers(ctx context.Context, tp record.TopicPartition)
 }
 
 func (a *Admin) blockingProducers(ctx context.Context, tp record.TopicPartition) ([]string, error) {
-	leader, err := a.client.leader(ctx, tp)
+	found, err := findOpenTransactions(ctx, a.client, a.conns, []record.TopicPartition{tp})
 	if err != nil {
 		return nil, err
 	}
-	res, err := callBroker(ctx, a.conns, leader, (*sarama.Broker).DescribeProducers, &sarama.DescribeProducersRequest{
-		Topics: []sarama.DescribeProducersRequestTopic{{Name: tp.Topic, PartitionIndexes: []int32{tp.Partition}}},
-	})
-	var open []int64
-	if err == nil {
-		for _, t := range res.Topics {
-			for _, p := range t.Partitions {
-				if p.ErrorCode != sarama.ErrNoError {
-					err = withMessage(p.ErrorCode, p.ErrorMessage)
-				}
-				for _, s := range p.ActiveProducers {
-					if s.CurrentTxnStartOffset >= 0 {
-						open = append(open, s.ProducerID)
-					}
-				}
-			}
-		}
+	if len(found.denied) > 0 {
+		return nil, sarama.ErrTopicAuthorizationFailed
 	}
-	if staleLeader(err) {
-		a.client.forgetLeader(tp)
-	}
-	if err != nil || len(open) == 0 {
-		return nil, err
+	open := found.open[tp]
+	if len(open) == 0 {
+		return nil, nil
 	}
 	if _, err := a.client.metadata(ctx, tp.Topic); err != nil { // knows all brokers afterwards
 		return nil, err

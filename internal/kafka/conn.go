@@ -165,8 +165,8 @@ func (s *conns) Close() error {
 }
 
 // dropIdle closes connections that were not used for a while, so that the next request does not meet one that the
-// broker is closing. Not while requests are under way.
-func (s *conns) dropIdle(after time.Duration) {
+// broker is closing; it tells whether there were any. Not while requests are under way.
+func (s *conns) dropIdle(after time.Duration) (dropped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sl := range s.mu.slots {
@@ -175,11 +175,13 @@ func (s *conns) dropIdle(after time.Duration) {
 			if sl.conn != nil && sl.conn.idle() > after {
 				sl.conn.close()
 				sl.conn = nil
+				dropped = true
 			}
 			<-sl.turn
 		default:
 		}
 	}
+	return dropped
 }
 
 // conn is one connection to one broker.

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,6 +85,10 @@ func (c ProducerConfig) validate() error {
 	if c.TransactionTimeout < 0 || c.RequestTimeout < 0 || c.DeliveryTimeout < 0 {
 		errs = append(errs, errors.New("kafka: producer: a timeout is negative"))
 	}
+	if c.TransactionalID != "" && c.TransactionTimeout < 2*markBase {
+		errs = append(errs, fmt.Errorf("kafka: producer: TransactionTimeout is %s: want at least %s", c.TransactionTimeout,
+			2*markBase))
+	}
 	if c.DeliveryTimeout < c.RequestTimeout {
 		errs = append(errs, fmt.Errorf("kafka: producer: DeliveryTimeout %s is shorter than RequestTimeout %s: "+
 			"it covers at least one request", c.DeliveryTimeout, c.RequestTimeout))
@@ -96,9 +99,9 @@ func (c ProducerConfig) validate() error {
 // Producer sends whole epochs. It implements [eos.Producer]: transactional with a TransactionalID, else idempotent.
 //
 // It builds record batches itself instead of handing single records to sarama's AsyncProducer, which costs several
-// channel hops each: an epoch is known as a whole before it is sent. Files: producer_txn.go the transaction's requests,
-// producer_send.go the sending, producer_batches.go the encoding, producer_state.go the states, producer_errors.go what
-// answers and lost connections mean.
+// channel hops each: an epoch is known as a whole before it is sent. Files: producer_init.go and producer_markers.go
+// the start, producer_txn.go the transaction's requests, producer_send.go the sending, producer_batches.go the encoding,
+// producer_state.go the states, producer_errors.go what answers and lost connections mean.
 //
 // Goroutines: none of its own; sarama runs one per connection that reads answers, which ends when the connection does.
 type Producer struct {
@@ -127,10 +130,8 @@ type Producer struct {
 	buffers    []*batchBuffer                       // free ones, owned by Send
 	headerKeys map[string][]byte                    // owned by Send
 
-	// fate is how the last transaction ended, as far as Init has seen; mending says that a transaction which only writes
-	// lost markers is under way. Owned by Init.
-	fate    fate
-	mending bool
+	suspects map[record.TopicPartition]struct{} // may have lost a marker. Owned by Init
+	idleMax  time.Duration
 }
 
 // NewProducer does no I/O; Init comes next.
@@ -152,6 +153,8 @@ func NewProducer(client *Client, cfg ProducerConfig) (*Producer, error) {
 		added:      make(map[record.TopicPartition]struct{}),
 		partitions: make(map[record.TopicPartition]*partition),
 		headerKeys: make(map[string][]byte),
+		suspects:   make(map[record.TopicPartition]struct{}),
+		idleMax:    idleMax,
 	}, nil
 }
 
@@ -164,87 +167,6 @@ func (p *Producer) TransactionalID() string { return p.cfg.TransactionalID }
 func (p *Producer) Close() error {
 	p.become(stateClosed)
 	return errors.Join(p.control.Close(), p.data.Close())
-}
-
-// Init implements [eos.Producer]. It never continues an old epoch: a plain InitProducerId, as a new process would send,
-// aborts what is open, waits for what is prepared, and fences what is late. Retried until ctx ends or DeliveryTimeout.
-func (p *Producer) Init(ctx context.Context) error {
-	if s := p.state(); s == stateClosed {
-		return p.misuse("Init", s)
-	}
-	p.worsen(stateLost)
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.DeliveryTimeout)
-	defer cancel()
-	suspects := p.suspects()
-	observe := p.observeFate
-	if !p.transactional() {
-		observe = nil
-	}
-	id, epoch, err := initProducerID(ctx, p.client, p.control, p.cfg.TransactionalID, p.cfg.TransactionTimeout, observe)
-	if err != nil {
-		if k, ok := errors.AsType[sarama.KError](err); ok && !retriableCode(k) {
-			return p.refused("initialise producer", "", k)
-		}
-		return fmt.Errorf("kafka: initialise producer %q: %w", p.cfg.TransactionalID, err)
-	}
-	p.id, p.epoch = id, epoch
-	clear(p.partitions) // sequences begin at 0 with every epoch
-	p.forgetTransaction()
-	if p.transactional() {
-		if err := p.mendMarkers(ctx, suspects); err != nil {
-			return err
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mu.state == stateClosed {
-		return errClosed
-	}
-	p.becomeLocked(stateReady)
-	return nil
-}
-
-// initProducerID acquires a producer id and epoch; with a transactional id it fences others and returns when the
-// outcome of what they sent is decided. Retried until ctx ends; observe is called before each attempt.
-func initProducerID(
-	ctx context.Context, client *Client, control *conns, txnID string, timeout time.Duration,
-	observe func(context.Context),
-) (id int64, epoch int16, err error) {
-	req := &sarama.InitProducerIDRequest{TransactionTimeout: timeout, ProducerID: -1, ProducerEpoch: -1}
-	if txnID != "" {
-		req.TransactionalID = &txnID
-	}
-	var res *sarama.InitProducerIDResponse
-	err = retry(ctx, backoff{first: time.Millisecond, max: 50 * time.Millisecond}, func() error {
-		req.Version = 4
-		if observe != nil {
-			observe(ctx)
-		}
-		var err error
-		if txnID == "" {
-			res, err = askAny(ctx, client, (*sarama.Broker).InitProducerID, req)
-		} else {
-			var broker int32
-			if broker, err = client.coordinator(ctx, sarama.CoordinatorTransaction, txnID); err != nil {
-				return err
-			}
-			var conn *conn
-			if conn, err = control.get(ctx, broker); err == nil {
-				res, err = call(ctx, conn, (*sarama.Broker).InitProducerID, req)
-			}
-		}
-		if err == nil && res.Err != sarama.ErrNoError {
-			err = res.Err
-		}
-		if txnID != "" && staleCoordinator(err) {
-			client.forgetCoordinator(sarama.CoordinatorTransaction, txnID)
-		}
-		return err
-	})
-	if err != nil {
-		return -1, -1, err
-	}
-	return res.ProducerID, res.ProducerEpoch, nil
 }
 
 func (p *Producer) forgetTransaction() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,11 +23,15 @@ import (
 // readers stop there, and the restore of a changelog never ends. Worse, the next marker of the same producer decides
 // over those records too, be it a commit or an abort.
 //
-// So Init mends it, before anything else is sent. It looks at what the coordinator knew of the last transaction before
-// it initialised the id, and when a partition has a transaction of ours open although the coordinator has none, an
-// empty transaction over these partitions with the same end writes the marker that is missing.
+// So Init mends it before anything else is sent: if a partition has a transaction of ours open although the coordinator
+// has none, an empty transaction over these partitions that ends like the last one writes what is missing.
+//
+// How the last one ended must not be forgotten on the way, whoever is killed when: InitProducerId resets what the
+// coordinator knows. What it keeps, in the same write, is the timeout, so the end is noted there, in its last digit
+// (see mark): while a mark stands, an open transaction is one that mends, and is not aborted but ended as the mark
+// says. The InitProducerId that removes the mark comes last, when nothing is open.
 
-// fate is how a transaction ended.
+// fate is how a transaction ended or will end.
 type fate int
 
 const (
@@ -39,197 +44,207 @@ func (f fate) String() string {
 	return [...]string{"unknown", "aborted", "committed"}[f]
 }
 
-// fateOf reads the coordinator's state of a transaction (DescribeTransactions), as it will be once the id is
-// initialised.
-func fateOf(state string) fate {
-	switch state {
-	case "PrepareCommit", "CompleteCommit":
-		return fateCommitted
-	case "Ongoing", "PrepareAbort", "CompleteAbort", "PrepareEpochFence":
-		return fateAborted // Init aborts what is ongoing
+// markBase: unmarked timeouts are multiples of it, marked ones are not.
+const markBase = 10 * time.Millisecond
+
+// mark returns a transaction timeout that remembers a fate: 60 s becomes 60.000, 59.991 and 59.992 s for unknown,
+// aborted and committed.
+func mark(timeout time.Duration, f fate) time.Duration {
+	timeout = timeout.Truncate(markBase)
+	if f == fateUnknown {
+		return timeout
 	}
-	return fateUnknown // Empty, Dead: it ended before, and somebody else has initialised the id since
+	return timeout - markBase + time.Duration(f)*time.Millisecond
 }
 
-// observeFate asks the coordinator for the state of the id's last transaction. Best effort: before Kafka 3.0, or
-// without permission, nothing is known, and nothing is mended.
-func (p *Producer) observeFate(ctx context.Context) {
-	if p.mending {
-		return // the state is that of our own mending transaction
+func markOf(timeout time.Duration) fate {
+	switch f := fate(timeout % markBase / time.Millisecond); f {
+	case fateAborted, fateCommitted:
+		return f
+	default:
+		return fateUnknown
 	}
-	broker, err := p.client.coordinator(ctx, sarama.CoordinatorTransaction, p.cfg.TransactionalID)
-	if err != nil {
-		return
-	}
-	res, err := callBroker(ctx, p.control, broker, (*sarama.Broker).DescribeTransactions,
+}
+
+// lastTransaction is what the coordinator knows of the last transaction of a transactional id.
+type lastTransaction struct {
+	producerID int64
+	epoch      int16
+	fate       fate
+	undecided  bool // open or prepared
+	mending    bool // open, and only there to write lost markers
+}
+
+// last asks the coordinator. Before Kafka 3.0, without permission and for a new id nothing is known.
+func (p *Producer) last(ctx context.Context) (lastTransaction, error) {
+	res, err := askCoordinator(ctx, p, (*sarama.Broker).DescribeTransactions,
 		&sarama.DescribeTransactionsRequest{TransactionalIDs: []string{p.cfg.TransactionalID}})
+	if err == nil && len(res.TransactionStates) != 1 {
+		err = errUnknownInternal
+	}
+	if err == nil {
+		err = codeError(res.TransactionStates[0].ErrorCode)
+	}
+	switch {
+	case err == nil:
+		p.suspectOpen(&res.TransactionStates[0])
+		return lastOf(&res.TransactionStates[0]), nil
+	case errors.Is(err, errTransactionalIDNotFound), errors.Is(err, sarama.ErrUnsupportedVersion),
+		errors.Is(err, sarama.ErrTransactionalIDAuthorizationFailed):
+		return lastTransaction{producerID: -1}, nil
+	}
+	return lastTransaction{}, p.staleCoordinator(err)
+}
+
+const errTransactionalIDNotFound = sarama.KError(105) // sarama has no name for it
+
+func lastOf(s *sarama.TransactionState) lastTransaction {
+	l := lastTransaction{producerID: s.ProducerID, epoch: s.ProducerEpoch, fate: markOf(s.TransactionTimeout)}
+	marked := l.fate != fateUnknown
+	end := fateUnknown
+	switch s.TransactionState {
+	case "PrepareCommit":
+		end, l.undecided = fateCommitted, true
+	case "CompleteCommit":
+		end = fateCommitted
+	case "Ongoing": // Init aborts what is open
+		end, l.undecided, l.mending = fateAborted, true, marked
+	case "PrepareAbort", "PrepareEpochFence":
+		end, l.undecided = fateAborted, true
+	case "CompleteAbort":
+		end = fateAborted
+	}
+	if !marked { // a marked one mends: it is the end of the one before it that counts
+		l.fate = end
+	}
+	return l
+}
+
+// endLastAndAcquire takes a step towards a producer id whose past is decided in every partition: nil when there. Each
+// step begins with a look at the coordinator, so the process may be killed between any two of them.
+func (p *Producer) endLastAndAcquire(ctx context.Context) error {
+	last, err := p.last(ctx)
 	if err != nil {
-		return
-	}
-	for _, s := range res.TransactionStates {
-		if f := fateOf(s.TransactionState); s.ErrorCode == sarama.ErrNoError && f != fateUnknown {
-			p.fate = f
-		}
-	}
-}
-
-// markersWait is how long a marker may take from the coordinator's answer to the partition before it counts as lost
-// again.
-const markersWait = 2 * time.Second
-
-// mendMarkers writes the markers that the coordinator has lost. Only after initProducerID: no transaction of ours is
-// open by rights then.
-func (p *Producer) mendMarkers(ctx context.Context, suspects []record.TopicPartition) error {
-	for {
-		open, offsets, err := p.openPartitions(ctx, suspects)
-		if err != nil || len(open) == 0 && !offsets {
-			p.mending, p.fate = false, fateUnknown
-			return err
-		}
-		if p.fate == fateUnknown {
-			return fmt.Errorf("kafka: the last transaction of %q is still open in %v, but its coordinator has ended it and "+
-				"forgotten how: %w: end it by hand with kafka-transactions abort, or commit if its offsets were committed",
-				p.cfg.TransactionalID, open, eos.ErrFatal)
-		}
-		p.cfg.Logger.Error("the coordinator has lost transaction markers: writing them again",
-			slog.String("transactional_id", p.cfg.TransactionalID), slog.String("outcome", p.fate.String()),
-			slog.Any("partitions", open), slog.Bool("offsets", offsets))
-		p.mending = true
-		if err := p.endAgain(ctx, open, offsets); err != nil {
-			return err
-		}
-		wait, cancel := context.WithTimeout(ctx, markersWait)
-		b := defaultBackoff()
-		for b.wait(wait) == nil {
-			if open, offsets, err = p.openPartitions(ctx, suspects); err != nil || len(open) == 0 && !offsets {
-				break
-			}
-		}
-		cancel()
-		if ctx.Err() != nil {
-			return fmt.Errorf("kafka: markers of %q are still missing in %v: %w", p.cfg.TransactionalID, open,
-				context.Cause(ctx))
-		}
-	}
-}
-
-// endAgain ends an empty transaction over the partitions the way the last one ended.
-func (p *Producer) endAgain(ctx context.Context, open []record.TopicPartition, offsets bool) error {
-	p.become(stateReady)
-	if err := p.Begin(ctx, open, offsets); err != nil {
 		return err
 	}
-	p.become(stateEnding)
-	if _, err := p.endTxn(ctx, p.fate == fateCommitted); err != nil {
-		p.worsen(stateLost)
-		return fmt.Errorf("kafka: write lost markers of %q: %w: %w", p.cfg.TransactionalID, eos.ErrAborted, err)
+	switch {
+	case last.mending:
+		return p.endFor(ctx, last)
+	case last.undecided:
+		if err := p.acquire(ctx, mark(p.cfg.TransactionTimeout, last.fate)); err != nil {
+			return err
+		}
+		return sarama.ErrConcurrentTransactions // look again
 	}
-	return p.ended()
+	open, offsets, err := p.stillOpen(ctx, last.producerID)
+	if err != nil {
+		return fmt.Errorf("look for lost transaction markers: %w", err)
+	}
+	if len(open) == 0 && !offsets {
+		return p.acquire(ctx, mark(p.cfg.TransactionTimeout, fateUnknown))
+	}
+	if last.fate == fateUnknown {
+		return fmt.Errorf("its last transaction is still open in %v (group offsets: %t), but its coordinator has ended it "+
+			"and forgotten how: %w: end it by hand with kafka-transactions abort, or commit if its offsets were committed",
+			open, offsets, eos.ErrFatal)
+	}
+	p.cfg.Logger.Error("the coordinator has lost transaction markers: writing them again",
+		slog.String("transactional_id", p.cfg.TransactionalID), slog.String("outcome", last.fate.String()),
+		slog.Any("partitions", open), slog.Bool("offsets", offsets))
+	if err := p.acquire(ctx, mark(p.cfg.TransactionTimeout, last.fate)); err != nil {
+		return err
+	}
+	if err := p.endAgain(ctx, last.fate, open, offsets); err != nil {
+		return err
+	}
+	return sarama.ErrConcurrentTransactions // look again
 }
 
-// openPartitions returns the partitions among the suspects in which our producer id has a transaction open, and whether
-// the group's offsets have.
-func (p *Producer) openPartitions(ctx context.Context, suspects []record.TopicPartition) (
+// endFor ends the mending transaction of another producer, dead or alive, as it would. Whatever the answer, the next
+// look tells what came of it.
+func (p *Producer) endFor(ctx context.Context, last lastTransaction) error {
+	_, err := askCoordinator(ctx, p, (*sarama.Broker).EndTxn, &sarama.EndTxnRequest{
+		Version: 3, TransactionalID: p.cfg.TransactionalID, ProducerID: last.producerID, ProducerEpoch: last.epoch,
+		TransactionResult: last.fate == fateCommitted,
+	})
+	if err != nil {
+		return p.staleCoordinator(err)
+	}
+	return sarama.ErrConcurrentTransactions
+}
+
+// endAgain ends an empty transaction over the partitions.
+func (p *Producer) endAgain(ctx context.Context, f fate, open []record.TopicPartition, offsets bool) error {
+	p.become(stateReady)
+	defer p.worsen(stateLost)
+	if err := p.add(ctx, open, offsets); err != nil {
+		return err
+	}
+	_, err := p.endTxn(ctx, f == fateCommitted)
+	return err
+}
+
+// stillOpen returns in which suspects a producer id has a transaction open, and whether in the group's offsets.
+func (p *Producer) stillOpen(ctx context.Context, id int64) (
 	open []record.TopicPartition, offsets bool, err error,
 ) {
-	group, known := p.offsetsPartition(ctx)
+	if id < 0 {
+		return nil, false, nil
+	}
+	group, known, err := p.offsetsPartition(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	suspects := slices.Collect(maps.Keys(p.suspects))
 	if known {
-		suspects = append(slices.Clone(suspects), group)
+		suspects = append(suspects, group)
 	}
-	byLeader := make(map[int32]map[string][]int32)
-	for _, tp := range suspects {
-		var leader int32
-		err := retry(ctx, defaultBackoff(), func() (err error) {
-			leader, err = p.client.leader(ctx, tp)
-			if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
-				leader, err = -1, nil // deleted, or not created yet
-			}
-			return err
-		})
-		if err != nil {
-			return nil, false, fmt.Errorf("kafka: look for open transactions of %q: %w", p.cfg.TransactionalID, err)
-		}
-		if leader >= 0 {
-			if byLeader[leader] == nil {
-				byLeader[leader] = make(map[string][]int32)
-			}
-			byLeader[leader][tp.Topic] = append(byLeader[leader][tp.Topic], tp.Partition)
-		}
+	found, err := findOpenTransactions(ctx, p.client, p.control, suspects)
+	if errors.Is(err, sarama.ErrUnsupportedVersion) {
+		return nil, false, nil
 	}
-	for leader, topics := range byLeader {
-		found, err := p.openAt(ctx, leader, topics)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, tp := range found {
-			if known && tp == group {
-				offsets = true
-			} else {
-				open = append(open, tp)
-			}
+	if err != nil {
+		return nil, false, err
+	}
+	for tp, ids := range found.open {
+		switch {
+		case !slices.Contains(ids, id):
+		case known && tp == group:
+			offsets = true
+		default:
+			open = append(open, tp)
 		}
 	}
 	slices.SortFunc(open, record.TopicPartition.Compare)
 	return open, offsets, nil
 }
 
-// openAt asks one broker. A partition that it does not lead any more, or that we may not describe, is left out.
-func (p *Producer) openAt(
-	ctx context.Context, broker int32, topics map[string][]int32,
-) ([]record.TopicPartition, error) {
-	req := &sarama.DescribeProducersRequest{}
-	for topic, partitions := range topics {
-		req.Topics = append(req.Topics, sarama.DescribeProducersRequestTopic{Name: topic, PartitionIndexes: partitions})
-	}
-	var res *sarama.DescribeProducersResponse
-	err := retry(ctx, defaultBackoff(), func() (err error) {
-		res, err = callBroker(ctx, p.control, broker, (*sarama.Broker).DescribeProducers, req)
-		return err
-	})
-	if errors.Is(err, sarama.ErrUnsupportedVersion) {
-		return nil, nil // before Kafka 2.8
-	}
-	if err != nil {
-		return nil, fmt.Errorf("kafka: look for open transactions of %q: %w", p.cfg.TransactionalID, err)
-	}
-	var open []record.TopicPartition
-	for _, t := range res.Topics {
-		for _, part := range t.Partitions {
-			tp := record.TopicPartition{Topic: t.Name, Partition: part.PartitionIndex}
-			if staleLeader(codeError(part.ErrorCode)) {
-				p.client.forgetLeader(tp)
-			}
-			for _, s := range part.ActiveProducers {
-				if s.ProducerID == p.id && s.CurrentTxnStartOffset >= 0 {
-					open = append(open, tp)
-				}
-			}
-		}
-	}
-	return open, nil
-}
-
 // offsetsTopic holds the groups' offsets.
 const offsetsTopic = "__consumer_offsets"
 
 // offsetsPartition returns the partition that holds the offsets of our group: the broker's Utils.abs(groupId.hashCode)
-// modulo the number of partitions.
-func (p *Producer) offsetsPartition(ctx context.Context) (record.TopicPartition, bool) {
+// modulo the number of partitions. Not known while nobody has ever committed, or if we may not ask.
+func (p *Producer) offsetsPartition(ctx context.Context) (tp record.TopicPartition, known bool, err error) {
 	if p.cfg.GroupID == "" {
-		return record.TopicPartition{}, false
+		return tp, false, nil
 	}
 	res, err := p.client.metadata(ctx, offsetsTopic)
 	if err != nil {
-		return record.TopicPartition{}, false
+		return tp, false, err
 	}
 	for _, t := range res.Topics {
-		if t.Name == offsetsTopic && t.Err == sarama.ErrNoError && len(t.Partitions) > 0 {
-			return record.TopicPartition{
-				Topic: offsetsTopic, Partition: (javaHash(p.cfg.GroupID) & 0x7fffffff) % int32(len(t.Partitions)),
-			}, true
+		switch {
+		case t.Name != offsetsTopic:
+		case t.Err == sarama.ErrUnknownTopicOrPartition, t.Err == sarama.ErrTopicAuthorizationFailed:
+			return tp, false, nil
+		case t.Err != sarama.ErrNoError:
+			return tp, false, t.Err
+		case len(t.Partitions) > 0:
+			n := (javaHash(p.cfg.GroupID) & 0x7fffffff) % int32(len(t.Partitions))
+			return record.TopicPartition{Topic: offsetsTopic, Partition: n}, true, nil
 		}
 	}
-	return record.TopicPartition{}, false
+	return tp, false, errUnknownInternal
 }
 
 // javaHash is java.lang.String.hashCode of a string of ASCII, which group ids are.
@@ -241,24 +256,29 @@ func javaHash(s string) int32 {
 	return h
 }
 
-// suspects are the partitions that may have lost a marker: those this producer has written, and those that its
+// suspectWritten adds the partitions that may have lost a marker: those this producer has written, and those that its
 // application may have written in an earlier life.
-func (p *Producer) suspects() []record.TopicPartition {
-	seen := make(map[record.TopicPartition]struct{})
+func (p *Producer) suspectWritten() {
 	for tp := range p.partitions {
-		seen[tp] = struct{}{}
+		p.suspects[tp] = struct{}{}
 	}
 	for tp := range p.added {
-		seen[tp] = struct{}{}
+		p.suspects[tp] = struct{}{}
 	}
 	if p.cfg.Suspects != nil {
 		for _, tp := range p.cfg.Suspects() {
-			seen[tp] = struct{}{}
+			p.suspects[tp] = struct{}{}
 		}
 	}
-	tps := make([]record.TopicPartition, 0, len(seen))
-	for tp := range seen {
-		tps = append(tps, tp)
+}
+
+// suspectOpen adds what belongs to a transaction that is open or prepared.
+func (p *Producer) suspectOpen(s *sarama.TransactionState) {
+	for _, t := range s.Topics {
+		for _, partition := range t.Partitions {
+			if t.Topic != offsetsTopic { // see stillOpen
+				p.suspects[record.TopicPartition{Topic: t.Topic, Partition: partition}] = struct{}{}
+			}
+		}
 	}
-	return tps
 }

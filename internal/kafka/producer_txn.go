@@ -22,14 +22,20 @@ func (p *Producer) Begin(ctx context.Context, partitions []record.TopicPartition
 	switch s := p.state(); s {
 	case stateReady:
 		p.forgetTransaction()
-		p.data.dropIdle(idleMax)
-		p.control.dropIdle(idleMax)
+		if err := p.renewIdle(ctx); err != nil {
+			return err
+		}
 	case stateOpen:
 	default:
 		return p.misuse("Begin", s)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DeliveryTimeout)
 	defer cancel()
+	return p.add(ctx, partitions, withOffsets)
+}
+
+// add adds what is missing to the transaction, opening it if need be.
+func (p *Producer) add(ctx context.Context, partitions []record.TopicPartition, withOffsets bool) error {
 	if err := p.addPartitions(ctx, partitions); err != nil {
 		return err
 	}
@@ -40,6 +46,16 @@ func (p *Producer) Begin(ctx context.Context, partitions []record.TopicPartition
 	}
 	p.opening()
 	return nil
+}
+
+// renewIdle replaces connections that have been idle for long. Behind the new ones may be another life of the broker,
+// which may have lost markers of the last transaction: a live connection would have told.
+func (p *Producer) renewIdle(ctx context.Context) error {
+	data, control := p.data.dropIdle(p.idleMax), p.control.dropIdle(p.idleMax)
+	if !data && !control {
+		return nil
+	}
+	return p.Init(ctx)
 }
 
 // addPartitions adds what is not yet part of the transaction.

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -143,6 +145,51 @@ func (a askOnly) CommittedOffsets(
 	ctx context.Context, group string, tps []record.TopicPartition,
 ) (map[record.TopicPartition]eos.Offset, error) {
 	return a.model.CommittedOffsets(ctx, group, tps)
+}
+
+// Found by killing a broker: a failed transaction's markers were lost, the restore of the worker's own task waited for
+// them, and nothing made the producer look, because a worker without tasks commits nothing.
+func TestProducerIsInitialisedWithoutAnotherCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBrokerModel()
+		c := newTestCommitter(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go c.run(ctx)
+		inits := func() (n int) {
+			synctest.Wait()
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			for _, call := range b.log {
+				if call == "init" {
+					n++
+				}
+			}
+			return n
+		}
+		c.requests <- testTransaction(b, 1)
+		require.True(t, (<-c.outcomes).committed)
+		time.Sleep(time.Hour)
+		require.Zero(t, inits(), "a producer in order is left alone")
+
+		b.failAt, b.failure = b.calls+1, eos.ErrAborted
+		c.requests <- testTransaction(b, 2)
+		require.False(t, (<-c.outcomes).committed)
+		b.failAt = b.calls + 1 // the first attempt
+		time.Sleep(reinitDelay)
+		require.Equal(t, 1, inits())
+		time.Sleep(reinitDelay)
+		require.Equal(t, 2, inits(), "again, since it failed")
+		time.Sleep(time.Hour)
+		require.Equal(t, 2, inits())
+
+		// On request, also where everything looked well from here.
+		require.NoError(t, c.settleLast(ctx))
+		require.Equal(t, 3, inits())
+		cancel()
+		c.wait()
+		require.ErrorIs(t, c.settleLast(t.Context()), ErrStopped)
+	})
 }
 
 func newTestCommitter(b *brokerModel) *committer {

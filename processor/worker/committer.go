@@ -20,6 +20,7 @@ type committer struct {
 
 	requests chan *transaction
 	outcomes chan outcome
+	reinits  chan chan error
 	stopped  chan struct{}
 
 	// mustInit: the producer must be initialised before the next transaction. Owned by the committer goroutine.
@@ -35,7 +36,8 @@ func newCommitter(cfg Config) *committer {
 	return &committer{
 		guarantee: cfg.Guarantee, producer: cfg.Producer, admin: cfg.Admin, member: cfg.Member,
 		clock:    cfg.Clock,
-		requests: make(chan *transaction, 1), outcomes: make(chan outcome, 1), stopped: make(chan struct{}),
+		requests: make(chan *transaction, 1), outcomes: make(chan outcome, 1), reinits: make(chan chan error),
+		stopped: make(chan struct{}),
 	}
 }
 
@@ -60,16 +62,36 @@ func (c *committer) run(ctx context.Context) {
 		case x := <-c.requests:
 			c.outcomes <- c.interruptible(ctx, x)
 		case <-reinit:
-			c.reinit(ctx)
+			_ = c.reinit(ctx) // else the next commit or the next time
+		case done := <-c.reinits:
+			done <- c.reinit(ctx)
 		}
 	}
 }
 
-func (c *committer) reinit(ctx context.Context) {
+func (c *committer) reinit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reinitTimeout)
 	defer cancel()
-	if err := c.producer.Init(ctx); err == nil { // else the next commit or the next time
-		c.mustInit = false
+	err := c.producer.Init(ctx)
+	c.mustInit = err != nil
+	return err
+}
+
+// settleLast initialises the producer between two commits: the outcome of what it sent is then decided everywhere.
+func (c *committer) settleLast(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case c.reinits <- done:
+	case <-c.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-c.stopped:
+		return ErrStopped
 	}
 }
 

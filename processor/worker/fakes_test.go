@@ -365,11 +365,12 @@ func (a fakeAdmin) BlockingProducers(context.Context, record.TopicPartition) ([]
 	return []string{"dead-writer"}, nil
 }
 
-func (a fakeAdmin) FenceProducer(_ context.Context, id string) error {
-	a.c.mu.Lock()
-	defer a.c.mu.Unlock()
-	a.c.fenced = append(a.c.fenced, id)
-	a.c.unstable, a.c.undecided = 0, 0
+// endTransaction decides what is open.
+func (c *cluster) endTransaction(_ context.Context, id string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fenced = append(c.fenced, id)
+	c.unstable, c.undecided = 0, 0
 	return nil
 }
 
@@ -500,6 +501,7 @@ func newMember(t *testing.T, c *cluster, plan *processor.Plan, change func(*Conf
 	m.worker = New(cfg)
 	m.restorer = NewRestorer(RestorerConfig{
 		GroupID: "app", Admin: fakeAdmin{c: c}, Reader: m.reader, StateDir: m.dir, Task: m.taskConfig, ResetOffset: reset,
+		EndTransaction: c.endTransaction, OwnIDs: []string{"app-p-0"},
 		ChangelogConfig: func(string) map[string]string { return map[string]string{"delete.retention.ms": "60000"} },
 		Parallel:        4, Clock: clock.System(), Logger: log,
 	})

@@ -114,9 +114,6 @@ type Admin interface {
 	// BlockingProducers returns the transactional ids whose open transactions hold back a partition's last stable
 	// offset, as far as the broker can tell (KIP-664); none if it cannot.
 	BlockingProducers(ctx context.Context, tp record.TopicPartition) ([]string, error)
-	// FenceProducer initialises a dead owner's transactional id, which aborts its open transaction at once, and returns
-	// when the outcome of everything it sent is decided.
-	FenceProducer(ctx context.Context, transactionalID string) error
 	// DeleteRecords purges partitions below the given offsets.
 	DeleteRecords(ctx context.Context, before map[record.TopicPartition]int64) error
 }

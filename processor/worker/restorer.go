@@ -23,6 +23,11 @@ type RestorerConfig struct {
 	Admin    Admin
 	Reader   changelog.Reader
 	StateDir StateDir
+	// EndTransaction ends the last transaction of a transactional id, whose owner is dead or slow, and returns when its
+	// outcome is decided everywhere.
+	EndTransaction func(ctx context.Context, transactionalID string) error
+	// OwnIDs are the transactional ids of this instance's workers.
+	OwnIDs []string
 	// Task returns the configuration of a task; directory and trust are filled in here.
 	Task func(id record.TaskID) task.Config
 	// ResetOffset resolves where an input starts that has no committed offset.

@@ -180,19 +180,23 @@ func TestRestoreTakesPositionsFromOffsets(t *testing.T) {
 // What stays open belongs to the dead.
 func TestTakeoverFencesOnlyAfterPatience(t *testing.T) {
 	meta := eos.Metadata{TransactionalID: "dead-owner", StreamTime: -1}
+	none := eos.Metadata{StreamTime: -1}
 	for name, c := range map[string]struct {
 		spoil  func(c *cluster)
+		meta   eos.Metadata
 		fenced []string
 	}{
-		"offsets open for a moment": {func(c *cluster) { c.unstable = 3 }, nil},
-		"offsets stay open":         {func(c *cluster) { c.unstable = -1 }, []string{"dead-owner"}},
-		"changelog stays open":      {func(c *cluster) { c.undecided = 1 }, []string{"dead-writer"}},
+		"offsets open for a moment": {func(c *cluster) { c.unstable = 3 }, meta, nil},
+		"offsets stay open":         {func(c *cluster) { c.unstable = -1 }, meta, []string{"dead-owner"}},
+		"changelog stays open":      {func(c *cluster) { c.undecided = 1 }, meta, []string{"dead-writer"}},
+		// Found by killing a broker: the marker that was lost was that of the first commit.
+		"open before the first commit": {func(c *cluster) { c.unstable = -1 }, none, []string{"app-p-0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cl := newCluster()
 				cl.changelogOfCounts(t, "a", 1)
-				cl.offsets[in0] = eos.Offset{Offset: 1, Metadata: meta.Encode()}
+				cl.offsets[in0] = eos.Offset{Offset: 1, Metadata: c.meta.Encode()}
 				c.spoil(cl)
 				m := newMember(t, cl, countPlan(t, topology.InMemory()), nil)
 				began := time.Now()
@@ -217,6 +221,7 @@ func TestRestoreEndsWithItsContext(t *testing.T) {
 		c := newCluster()
 		c.unstable = 1 << 30
 		m := newMember(t, c, countPlan(t, topology.InMemory()), nil)
+		m.restorer.cfg.OwnIDs = nil
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := m.restorer.Restore(ctx, taskID(0))

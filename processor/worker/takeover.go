@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
@@ -41,6 +42,7 @@ func (r *Restorer) stableOffsets(
 }
 
 // lastOwners are the transactional ids in the metadata of the offsets that were committed last, whatever is pending.
+// Before a task's first commit nobody is known; then it may be our own workers, who had the task a moment ago.
 func (r *Restorer) lastOwners(ctx context.Context, tps []record.TopicPartition) ([]string, error) {
 	offsets, err := r.cfg.Admin.PossiblyUnstableOffsets(ctx, r.cfg.GroupID, tps)
 	if err != nil {
@@ -52,7 +54,11 @@ func (r *Restorer) lastOwners(ctx context.Context, tps []record.TopicPartition) 
 			ids = append(ids, m.TransactionalID)
 		}
 	}
-	return ids, nil
+	if len(ids) == 0 {
+		return r.cfg.OwnIDs, nil
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // decidedEnds returns the ends of changelog partitions once every transaction before them is decided: the last stable
@@ -92,7 +98,7 @@ func (r *Restorer) decidedEnds(
 	return ends, err
 }
 
-// until polls done; when patience has run out it fences those that hold it up, and again after each further while.
+// until polls done; when patience has run out it ends what holds it up, and again after each further while.
 func (r *Restorer) until(
 	ctx context.Context, what string, done func(context.Context) (bool, error),
 	blockers func(context.Context) ([]string, error),
@@ -110,10 +116,10 @@ func (r *Restorer) until(
 			if err != nil {
 				return fmt.Errorf("find who holds up %s: %w", what, err)
 			}
-			r.cfg.Logger.Warn("waiting for a dead owner's transaction: ending it", slog.String("for", what),
+			r.cfg.Logger.Warn("waiting for a transaction of an owner before: ending it", slog.String("for", what),
 				slog.Any("transactional_ids", ids))
 			for _, id := range ids {
-				if err := r.cfg.Admin.FenceProducer(ctx, id); err != nil {
+				if err := r.cfg.EndTransaction(ctx, id); err != nil {
 					return fmt.Errorf("end the transaction of %q: %w", id, err)
 				}
 			}

@@ -241,4 +241,9 @@ func (w *Worker) Snapshot(ctx context.Context) (s Snapshot, err error) {
 	return s, err
 }
 
+// EndTransaction makes sure that what the worker's producer sent is decided in every partition, by initialising it when
+// no commit is under way. For tasks of this instance that wait for a transaction of this instance: fencing the worker
+// by another producer would cost all of its tasks a restart.
+func (w *Worker) EndTransaction(ctx context.Context) error { return w.committer.settleLast(ctx) }
+
 func (w *Worker) name() string { return fmt.Sprintf("worker %d", w.cfg.Index) }
