@@ -18,7 +18,7 @@ race: ## all tests under the race detector
 
 .PHONY: integration
 integration: ## the integration suite on a real Kafka (needs java and mvn)
-	TIDEMARK_INTEGRATION=real TIDEMARK_REQUIRE_KAFKA=1 go test -count=1 -v ./integration/...
+	TIDEMARK_INTEGRATION=real TIDEMARK_REQUIRE_KAFKA=1 go test -count=1 -v -p 1 ./integration/... ./internal/kafka
 
 .PHONY: lint
 lint: ## vet, format check and linters

@@ -85,11 +85,7 @@ func TestBrokerKill9(t *testing.T) {
 	a, b := s.start("a", dir), s.start("b", dir)
 	a.awaitRunning()
 	b.awaitRunning()
-	kills := 3
-	if s.cluster.Real() {
-		kills = 1 // each takes half a minute; bench/crash.sh broker has many
-	}
-	for range kills {
+	for range 3 { // bench/crash.sh broker has many
 		s.send(20_000) // processing it takes longer than the produce: the kill hits transactions
 		s.cluster.Kill9(t)
 		s.cluster.Restart(t)

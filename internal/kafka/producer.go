@@ -99,9 +99,12 @@ func (c ProducerConfig) validate() error {
 // Producer sends whole epochs. It implements [eos.Producer]: transactional with a TransactionalID, else idempotent.
 //
 // It builds record batches itself instead of handing single records to sarama's AsyncProducer, which costs several
-// channel hops each: an epoch is known as a whole before it is sent. Files: producer_init.go and producer_markers.go
-// the start, producer_txn.go the transaction's requests, producer_send.go the sending, producer_batches.go the encoding,
-// producer_state.go the states, producer_errors.go what answers and lost connections mean.
+// channel hops each: an epoch is known as a whole before it is sent.
+//
+//	producer_init.go, producer_markers.go   the start
+//	producer_txn.go                         the transaction's requests
+//	producer_send.go, producer_batches.go   sending and encoding
+//	producer_state.go, producer_errors.go   the states; what answers and lost connections mean
 //
 // Goroutines: none of its own; sarama runs one per connection that reads answers, which ends when the connection does.
 type Producer struct {

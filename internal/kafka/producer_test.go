@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/integration/broker"
 	"github.com/tidemarkio/tidemark/processor/worker"
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -39,14 +40,16 @@ func newFake(t testing.TB, opts ...kfake.Opt) producerEnv {
 	return producerEnv{addrs: c.ListenAddrs(), fake: c}
 }
 
-// newReal connects to the real Kafka of TIDEMARK_KAFKA.
+// newReal connects to the real Kafka of the test harness, or to one that runs at TIDEMARK_KAFKA.
 func newReal(t testing.TB) producerEnv {
 	t.Helper()
-	addr := os.Getenv("TIDEMARK_KAFKA")
-	if addr == "" {
-		t.Skip("SKIPPED: real Kafka: set TIDEMARK_KAFKA to a bootstrap address; green on kfake alone proves little")
+	if addr := os.Getenv("TIDEMARK_KAFKA"); addr != "" {
+		return producerEnv{addrs: []string{addr}}
 	}
-	return producerEnv{addrs: []string{addr}}
+	if os.Getenv("TIDEMARK_INTEGRATION") != "real" {
+		t.Skip("SKIPPED: real Kafka: set TIDEMARK_INTEGRATION=real; green on kfake alone proves little")
+	}
+	return producerEnv{addrs: broker.Start(t).Bootstrap()}
 }
 
 // onBoth runs a test on the fake and on the real broker.
