@@ -79,7 +79,7 @@ const (
 const ingestEntriesMin = 4096
 
 // badgerBlockBytes is the size of a block in a table before compression.
-const badgerBlockBytes = 4 << 10
+const badgerBlockBytes = 2 << 10
 
 const corruptHint = "remove the task's directory: its state is restored from a snapshot or the changelog"
 

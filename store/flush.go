@@ -21,9 +21,9 @@ type frozenStore struct {
 	table any
 }
 
-// restoreTables is how many times the usual limit the tables may take during a restore: Badger's memtables are empty
-// meanwhile.
-const restoreTables = 2
+// firstTables is how many times the usual limit the tables may take while Badger's memtables are empty: during a
+// restore, and after it until the first flush. So a restarted task catches up before it writes.
+const firstTables = 2
 
 // maybeFlush starts a flush if memory or age ask for it. Called at committed points.
 func (s *Set) maybeFlush() error {
@@ -31,8 +31,8 @@ func (s *Set) maybeFlush() error {
 		return err
 	}
 	bytes, limit := 0, s.config.Budget.tableBytesMax()
-	if s.restoring {
-		limit *= restoreTables // nothing else needs the memory yet, and fewer flushes are fewer tables to merge
+	if !s.written {
+		limit *= firstTables // nothing else needs the memory yet, and fewer flushes are fewer tables to merge
 	}
 	for _, st := range s.stores {
 		bytes += st.activeBytes()
@@ -56,6 +56,7 @@ func (s *Set) maybeFlush() error {
 // start freezes the tables and begins to write them. Only at a committed point, with no flush running.
 func (s *Set) start() error {
 	s.flushed = true
+	s.written = s.written || !s.restoring
 	var disk, memory []frozenStore
 	changes := 0
 	for _, st := range s.stores {

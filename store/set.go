@@ -88,8 +88,8 @@ type Set struct {
 	// committed is the last checkpoint that Commit or Replayed gave; what a flush may claim.
 	committed    Checkpoint
 	hasCommitted bool
-	// flushed says that nothing was committed since the last freeze.
-	flushed bool
+	// flushed says that nothing was committed since the last freeze, written that there was a flush outside a restore.
+	flushed, written bool
 	// dirtySince is when the first commit since the last freeze was, by the clock.
 	dirtySince int64
 

@@ -142,7 +142,8 @@ func TestBrokerKilledInsideTransactions(t *testing.T) {
 	}
 }
 
-// closedTransactions waits until the last stable offset of every partition is its end.
+// closedTransactions waits until the last stable offset of every partition is its end, and the group's offsets are
+// stable.
 func (c *counter) closedTransactions(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
@@ -164,7 +165,11 @@ func (c *counter) closedTransactions(ctx context.Context) error {
 			}
 		}
 		if open == "" {
-			return nil
+			_, err := c.admin.CommittedOffsets(ctx, c.producer.cfg.GroupID, []record.TopicPartition{c.source})
+			if err == nil {
+				return nil
+			}
+			open = err.Error()
 		}
 		if wait.wait(ctx) != nil {
 			return fmt.Errorf("%s", open)
