@@ -4,13 +4,13 @@
 #
 #   bench/run.sh [count zipf commit latency restore repartition]     default: all
 #
-# Environment: RECORDS (2000000), KEYS (100000), REPS (5), RESTORE_KEYS (2000000), RESULTS (a new file in bench/results),
+# Environment: RECORDS (2000000), KEYS (100000), REPS (5), WARMUP (2), RESTORE_KEYS (2000000), RESULTS (a new file in bench/results),
 # PEERS ("floor tidemark kafka-streams"), and that of bench/tools.sh.
 set -euo pipefail
 # shellcheck source=tools.sh
 . "$(dirname "$0")/tools.sh"
 
-RECORDS=${RECORDS:-2000000} KEYS=${KEYS:-100000} REPS=${REPS:-5} RESTORE_KEYS=${RESTORE_KEYS:-2000000}
+RECORDS=${RECORDS:-2000000} KEYS=${KEYS:-100000} REPS=${REPS:-5} RESTORE_KEYS=${RESTORE_KEYS:-2000000} WARMUP=${WARMUP:-2}
 RESULTS=${RESULTS:-$bench/results/$(date +%Y%m%d-%H%M%S).jsonl}
 read -ra peers <<<"${PEERS:-floor tidemark kafka-streams}"
 mkdir -p "$(dirname "$RESULTS")"
@@ -116,8 +116,17 @@ run_commit() {
   done
 }
 
+# A broker that has just started compiles its code for a minute, on the cores that the transactions need: WARMUP runs
+# of each peer go before and do not count.
 run_latency() {
-  local rep ms peer
+  local rep ms peer results=$RESULTS
+  RESULTS=/dev/null
+  for rep in $(seq "$WARMUP"); do
+    for peer in tidemark kafka-streams; do
+      latency "$peer" "$rep" --mode eos --cache off --commit-ms 10
+    done
+  done
+  RESULTS=$results
   for rep in $(seq "$REPS"); do
     for ms in 100 10; do
       for peer in tidemark kafka-streams; do
