@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -240,8 +241,9 @@ func (p *Producer) offsetsPartition(ctx context.Context) (tp record.TopicPartiti
 		case t.Err != sarama.ErrNoError:
 			return tp, false, t.Err
 		case len(t.Partitions) > 0:
-			n := (javaHash(p.cfg.GroupID) & 0x7fffffff) % int32(len(t.Partitions))
-			return record.TopicPartition{Topic: offsetsTopic, Partition: n}, true, nil
+			return record.TopicPartition{
+				Topic: offsetsTopic, Partition: javaAbs(javaHash(p.cfg.GroupID)) % int32(len(t.Partitions)),
+			}, true, nil
 		}
 	}
 	return tp, false, errUnknownInternal
@@ -254,6 +256,14 @@ func javaHash(s string) int32 {
 		h = 31*h + int32(s[i])
 	}
 	return h
+}
+
+// javaAbs is Utils.abs of Kafka's clients: not the sign bit masked away, as elsewhere in Kafka, but the magnitude.
+func javaAbs(n int32) int32 {
+	if n == math.MinInt32 {
+		return 0
+	}
+	return max(n, -n)
 }
 
 // suspectWritten adds the partitions that may have lost a marker: those this producer has written, and those that its

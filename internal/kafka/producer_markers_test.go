@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -420,11 +421,41 @@ func TestLastTransaction(t *testing.T) {
 	require.Less(t, mark(minute, fateCommitted), mark(minute, fateUnknown))
 }
 
+// The broker itself says in which partition of its topic a group's offsets are. Half of all groups have a negative hash;
+// a broker that was killed showed that their partition was another one than we thought.
+func TestOffsetsPartition(t *testing.T) {
+	t.Parallel()
+	env := newReal(t)
+	ctx := testContext(t)
+	signs := make(map[bool]int)
+	for signs[true] < 3 || signs[false] < 3 {
+		group := uniqueName("g")
+		if signs[javaHash(group) < 0]++; signs[javaHash(group) < 0] > 3 {
+			continue
+		}
+		p := env.transactional(t, func(cfg *ProducerConfig) { cfg.GroupID = group })
+		require.NoError(t, p.Begin(ctx, nil, true))
+		offsets := map[record.TopicPartition]eos.Offset{part(env.topic(t, 1, nil), 0): {Offset: 1}}
+		require.NoError(t, p.SendOffsets(ctx, eos.Member{Generation: -1}, offsets))
+		_, open, err := p.stillOpen(ctx, p.id)
+		require.NoError(t, err)
+		require.True(t, open, "%s, hash %d", group, javaHash(group))
+		require.NoError(t, p.Abort(ctx))
+	}
+}
+
 func TestJavaHash(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]int32{
 		"": 0, "a": 97, "ab": 97*31 + 98, "hello": 99162322, "word-count": 376847500, "polygenelubricants": -2147483648,
 	} {
 		require.Equal(t, want, javaHash(s), s)
+	}
+}
+
+func TestJavaAbs(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int32]int32{0: 0, 5: 5, -5: 5, math.MaxInt32: math.MaxInt32, math.MinInt32: 0} {
+		require.Equal(t, want, javaAbs(n))
 	}
 }
