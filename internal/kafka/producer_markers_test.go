@@ -421,8 +421,8 @@ func TestLastTransaction(t *testing.T) {
 	require.Less(t, mark(minute, fateCommitted), mark(minute, fateUnknown))
 }
 
-// The broker itself says in which partition of its topic a group's offsets are. Half of all groups have a negative hash;
-// a broker that was killed showed that their partition was another one than we thought.
+// The broker itself says in which partition of its topic a group's offsets are. Half of all groups have a negative
+// hash; a broker that was killed showed that their partition was another one than we thought.
 func TestOffsetsPartition(t *testing.T) {
 	t.Parallel()
 	env := newReal(t)
