@@ -51,6 +51,24 @@ func (b *brokerModel) call(name string) error {
 	return nil
 }
 
+func (b *brokerModel) failNext(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failAt, b.failure = b.calls+1, err
+}
+
+// inits is how often Init was called.
+func (b *brokerModel) inits() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, call := range b.log {
+		if call == "init" {
+			n++
+		}
+	}
+	return n
+}
+
 func (b *brokerModel) Init(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -156,26 +174,19 @@ func TestProducerIsInitialisedWithoutAnotherCommit(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go c.run(ctx)
-		inits := func() (n int) {
+		inits := func() int {
 			synctest.Wait()
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			for _, call := range b.log {
-				if call == "init" {
-					n++
-				}
-			}
-			return n
+			return b.inits()
 		}
 		c.requests <- testTransaction(b, 1)
 		require.True(t, (<-c.outcomes).committed)
 		time.Sleep(time.Hour)
 		require.Zero(t, inits(), "a producer in order is left alone")
 
-		b.failAt, b.failure = b.calls+1, eos.ErrAborted
+		b.failNext(eos.ErrAborted)
 		c.requests <- testTransaction(b, 2)
 		require.False(t, (<-c.outcomes).committed)
-		b.failAt = b.calls + 1 // the first attempt
+		b.failNext(eos.ErrAborted) // the first attempt
 		time.Sleep(reinitDelay)
 		require.Equal(t, 1, inits())
 		time.Sleep(reinitDelay)
