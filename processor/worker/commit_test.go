@@ -203,6 +203,45 @@ func TestProducerIsInitialisedWithoutAnotherCommit(t *testing.T) {
 	})
 }
 
+// slowInit lets Init last until its context ends.
+type slowInit struct {
+	*brokerModel
+
+	entered chan struct{}
+}
+
+func (s slowInit) Init(ctx context.Context) error {
+	s.entered <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A hand-over that runs out of time interrupts its commit also where that has to wait for something else first.
+func TestCommitIsInterruptedBeforeItBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBrokerModel()
+		slow := slowInit{brokerModel: b, entered: make(chan struct{}, 10)}
+		c := newTestCommitter(b)
+		c.producer = slow
+		ctx, cancel := context.WithCancel(t.Context())
+		go c.run(ctx)
+		settled := make(chan error, 1)
+		go func() { settled <- c.settleLast(ctx) }()
+		<-slow.entered
+		c.requests <- testTransaction(b, 1)
+		began := time.Now()
+		c.interrupt()
+		require.False(t, (<-c.outcomes).committed)
+		require.ErrorIs(t, <-settled, context.Canceled)
+		require.Zero(t, time.Since(began))
+		c.mu.Lock()
+		require.False(t, c.mu.interrupted)
+		c.mu.Unlock()
+		cancel()
+		c.wait()
+	})
+}
+
 func newTestCommitter(b *brokerModel) *committer {
 	c := newCommitter(Config{
 		Guarantee: eos.ExactlyOnceV2, Producer: b, Admin: askOnly{model: b}, Member: func() eos.Member { return b.member },

@@ -28,7 +28,8 @@ type committer struct {
 
 	mu struct {
 		sync.Mutex
-		cancel context.CancelFunc // of the commit under way; nil before the first
+		cancel      context.CancelFunc // of what is under way; nil before the first
+		interrupted bool               // until the commit that this is meant for has ended
 	}
 }
 
@@ -44,7 +45,7 @@ func newCommitter(cfg Config) *committer {
 // Pace and bound of initialising a producer whose last transaction failed while there is nothing new to commit.
 const (
 	reinitDelay   = 500 * time.Millisecond
-	reinitTimeout = 5 * time.Second
+	reinitTimeout = 15 * time.Second
 )
 
 // run is the committer goroutine. A producer whose transaction failed is initialised also when no other commit follows:
@@ -60,7 +61,7 @@ func (c *committer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case x := <-c.requests:
-			c.outcomes <- c.interruptible(ctx, x)
+			c.outcomes <- c.carryOut(ctx, x)
 		case <-reinit:
 			_ = c.reinit(ctx) // else the next commit or the next time
 		case done := <-c.reinits:
@@ -70,7 +71,9 @@ func (c *committer) run(ctx context.Context) {
 }
 
 func (c *committer) reinit(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reinitTimeout)
+	ctx, cancel := c.interruptible(ctx)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, reinitTimeout)
 	defer cancel()
 	err := c.producer.Init(ctx)
 	c.mustInit = err != nil
@@ -95,19 +98,32 @@ func (c *committer) settleLast(ctx context.Context) error {
 	}
 }
 
-func (c *committer) interruptible(ctx context.Context, x *transaction) outcome {
-	ctx, cancel := context.WithCancel(ctx)
+func (c *committer) carryOut(ctx context.Context, x *transaction) outcome {
+	ctx, cancel := c.interruptible(ctx)
 	defer cancel()
+	o := c.commit(ctx, x)
 	c.mu.Lock()
-	c.mu.cancel = cancel
-	c.mu.Unlock()
-	return c.commit(ctx, x)
+	defer c.mu.Unlock()
+	c.mu.interrupted = false
+	return o
 }
 
-// interrupt makes a commit under way end soon, whatever its outcome.
+func (c *committer) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.cancel = cancel
+	if c.mu.interrupted {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// interrupt makes the commit that was asked for end soon, whatever its outcome, also if it has not begun.
 func (c *committer) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.mu.interrupted = true
 	if c.mu.cancel != nil {
 		c.mu.cancel()
 	}

@@ -119,8 +119,13 @@ func (r *Restorer) until(
 			r.cfg.Logger.Warn("waiting for a transaction of an owner before: ending it", slog.String("for", what),
 				slog.Any("transactional_ids", ids))
 			for _, id := range ids {
-				if err := r.cfg.EndTransaction(ctx, id); err != nil {
+				err := r.cfg.EndTransaction(ctx, id)
+				if eos.Classify(err) == eos.ClassFatal {
 					return fmt.Errorf("end the transaction of %q: %w", id, err)
+				}
+				if err != nil {
+					r.cfg.Logger.Warn("cannot end a transaction, trying again", slog.String("transactional_id", id),
+						slog.Any("error", err))
 				}
 			}
 		}
