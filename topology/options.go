@@ -26,8 +26,10 @@ type (
 	RepartitionOption interface{ applyRepartition(c *repartitionConfig) }
 	// SinkOption is for To (Kafka Streams' Produced): [Named], [WithSerdes], [WithPartitioner].
 	SinkOption interface{ applySink(c *sinkConfig) }
-	// ProcessOption is for [Process]: [Named], [WithStores].
+	// ProcessOption is for [Process] and [ProcessValues]: [Named], [WithStores].
 	ProcessOption interface{ applyProcess(c *processConfig) }
+	// BranchOption is for the branches of a Split (Kafka Streams' Branched): [Named], [WithFunction], [WithConsumer].
+	BranchOption interface{ applyBranch(c *branchConfig) }
 )
 
 type (
@@ -72,6 +74,11 @@ type (
 
 		stores []string
 	}
+	branchConfig struct {
+		nodeConfig
+
+		chain any // a BranchFunction or a BranchConsumer
+	}
 	// serdeConfig holds serde.Serde[K] and serde.Serde[V]; the operator, which knows the types, asserts them.
 	serdeConfig struct{ key, value any }
 )
@@ -80,8 +87,8 @@ type (
 type Name string
 
 // Named names the node of an operator; for a group or a repartition also the internal topic, <name>-repartition, that
-// it may need. Names are unique in a topology. Defaults to Kafka Streams' generated name, which changes when operators
-// are added above.
+// it may need; the node of a branch is <name of the split><name>. Names are unique in a topology. Defaults to Kafka
+// Streams' generated name, which changes when operators are added above.
 func Named(name string) Name { return Name(name) }
 
 func (n Name) applyNode(c *nodeConfig)               { c.name = string(n) }
@@ -92,6 +99,7 @@ func (n Name) applyGroup(c *groupConfig)             { c.name = string(n) }
 func (n Name) applyRepartition(c *repartitionConfig) { c.name = string(n) }
 func (n Name) applySink(c *sinkConfig)               { c.name = string(n) }
 func (n Name) applyProcess(c *processConfig)         { c.name = string(n) }
+func (n Name) applyBranch(c *branchConfig)           { c.name = string(n) }
 
 // Materialized is an option about the store of an operator.
 type Materialized func(c *storeConfig)
@@ -222,3 +230,22 @@ type ConnectedStores []string
 func WithStores(names ...string) ConnectedStores { return names }
 
 func (s ConnectedStores) applyProcess(c *processConfig) { c.stores = append(c.stores, s...) }
+
+// BranchFunction is the option that [WithFunction] returns.
+type BranchFunction[K, V any] func(branch *KStream[K, V]) *KStream[K, V]
+
+// WithFunction puts what f returns in the place of the branch (Kafka Streams' Branched.withFunction): operators of the
+// branch, declared where it is. The branch is left out of the split's result if f returns nil.
+func WithFunction[K, V any](f func(branch *KStream[K, V]) *KStream[K, V]) BranchFunction[K, V] {
+	return f
+}
+
+func (f BranchFunction[K, V]) applyBranch(c *branchConfig) { c.chain = f }
+
+// BranchConsumer is the option that [WithConsumer] returns.
+type BranchConsumer[K, V any] func(branch *KStream[K, V])
+
+// WithConsumer hands the branch to f (Kafka Streams' Branched.withConsumer), and leaves it out of the split's result.
+func WithConsumer[K, V any](f func(branch *KStream[K, V])) BranchConsumer[K, V] { return f }
+
+func (f BranchConsumer[K, V]) applyBranch(c *branchConfig) { c.chain = f }
