@@ -126,6 +126,12 @@ func describedPrograms() map[string]func(b *topology.Builder) {
 			topology.Stream(b, "in2", str, str).Split(named("d-")).Branch(yes).DefaultBranch(named("rest"))
 			topology.Stream(b, "in3", str, str).Split(named("e-")).Branch(yes).DefaultBranch()
 		},
+		"processvalues": func(b *topology.Builder) {
+			s := topology.ProcessValues(topology.Stream(b, "in", str, str), newFixedForwarder, nil)
+			topology.Count(s.GroupByKey(), topology.As("n")).ToStream().To("out")
+			topology.ProcessValues(topology.Stream(b, "in2", str, str), newFixedForwarder, nil, named("pv")).To("out")
+			topology.Process(topology.Stream(b, "in3", str, str), newForwarder, nil, nil, named("p")).To("out")
+		},
 		"foreach": func(b *topology.Builder) {
 			topology.Stream(b, "in", str, str).Foreach(func(string, string) {})
 			topology.Stream(b, "in2", str, str).Foreach(func(string, string) {}, named("fe"))
