@@ -1,6 +1,7 @@
 package topology_test
 
 import (
+	"io"
 	"iter"
 	"os"
 	"slices"
@@ -131,6 +132,16 @@ func describedPrograms() map[string]func(b *topology.Builder) {
 			topology.Count(s.GroupByKey(), topology.As("n")).ToStream().To("out")
 			topology.ProcessValues(topology.Stream(b, "in2", str, str), newFixedForwarder, nil, named("pv")).To("out")
 			topology.Process(topology.Stream(b, "in3", str, str), newForwarder, nil, nil, named("p")).To("out")
+		},
+		"print": func(b *topology.Builder) {
+			topology.Stream(b, "in", str, str).Print(io.Discard, topology.WithLabel("l"))
+			topology.Stream(b, "in2", str, str).Print(io.Discard, named("pp"))
+			topology.Stream(b, "in3", str, str).To("out")
+		},
+		"tostream": func(b *topology.Builder) {
+			topology.ToStreamBy(topology.Table(b, "in", str, str, topology.As("st")), byValue, nil).To("out")
+			s := topology.ToStreamBy(topology.Table(b, "in2", str, str), byValue, nil, named("ts"))
+			topology.Count(s.GroupByKey(), topology.As("n2"))
 		},
 		"foreach": func(b *topology.Builder) {
 			topology.Stream(b, "in", str, str).Foreach(func(string, string) {})

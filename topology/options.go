@@ -28,6 +28,8 @@ type (
 	SinkOption interface{ applySink(c *sinkConfig) }
 	// ProcessOption is for [Process] and [ProcessValues]: [Named], [WithStores].
 	ProcessOption interface{ applyProcess(c *processConfig) }
+	// PrintOption is for Print (Kafka Streams' Printed): [Named], [WithLabel], [WithFormat].
+	PrintOption interface{ applyPrint(c *printConfig) }
 	// BranchOption is for the branches of a Split (Kafka Streams' Branched): [Named], [WithFunction], [WithConsumer].
 	BranchOption interface{ applyBranch(c *branchConfig) }
 )
@@ -74,6 +76,12 @@ type (
 
 		stores []string
 	}
+	printConfig struct {
+		nodeConfig
+
+		label  string
+		format any // a PrintFormat
+	}
 	branchConfig struct {
 		nodeConfig
 
@@ -99,6 +107,7 @@ func (n Name) applyGroup(c *groupConfig)             { c.name = string(n) }
 func (n Name) applyRepartition(c *repartitionConfig) { c.name = string(n) }
 func (n Name) applySink(c *sinkConfig)               { c.name = string(n) }
 func (n Name) applyProcess(c *processConfig)         { c.name = string(n) }
+func (n Name) applyPrint(c *printConfig)             { c.name = string(n) }
 func (n Name) applyBranch(c *branchConfig)           { c.name = string(n) }
 
 // Materialized is an option about the store of an operator.
@@ -249,3 +258,21 @@ type BranchConsumer[K, V any] func(branch *KStream[K, V])
 func WithConsumer[K, V any](f func(branch *KStream[K, V])) BranchConsumer[K, V] { return f }
 
 func (f BranchConsumer[K, V]) applyBranch(c *branchConfig) { c.chain = f }
+
+// Label is the option that [WithLabel] returns.
+type Label string
+
+// WithLabel says what stands in front of each record that Print writes (Kafka Streams' Printed.withLabel). Defaults to
+// the name of the node above.
+func WithLabel(label string) Label { return Label(label) }
+
+func (l Label) applyPrint(c *printConfig) { c.label = string(l) }
+
+// PrintFormat is the option that [WithFormat] returns.
+type PrintFormat[K, V any] func(r record.Record[K, V]) string
+
+// WithFormat says how Print writes a record behind the label (Kafka Streams' Printed.withKeyValueMapper). Defaults to
+// "key, value".
+func WithFormat[K, V any](format func(r record.Record[K, V]) string) PrintFormat[K, V] { return format }
+
+func (f PrintFormat[K, V]) applyPrint(c *printConfig) { c.format = f }
