@@ -179,12 +179,15 @@ func (c *nodeContext[K, V]) RecordMetadata() (RecordMetadata, bool) {
 }
 
 // WrapUserError makes a *[UserError] of an error of user code in a node, with the place of the current record. Nil
-// stays nil, and an error that is one already stays as it is.
+// stays nil, and an error that is one already, or that is a [LookupError], stays as it is.
 func WrapUserError(ctx TaskContext, node string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, ok := errors.AsType[*UserError](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*LookupError](err); ok {
 		return err
 	}
 	at := ctx.Current()

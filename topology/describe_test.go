@@ -160,10 +160,17 @@ func describedPrograms() map[string]func(b *topology.Builder) {
 
 func mapIdentity(s stringStream) stringStream { return topology.MapValues(s, identity, nil) }
 
-func TestDescribeSinkThatChooses(t *testing.T) {
+// TestSinkThatChooses prints the function as Kafka Streams prints the class of a TopicNameExtractor.
+func TestSinkThatChooses(t *testing.T) {
 	b := topology.NewBuilder()
 	topology.Stream(b, "in", serde.String, serde.String).ToEach(chooseByValue)
-	require.Contains(t, topology.Describe(b.MustBuild()), "    Sink: KSTREAM-SINK-0000000001 (topic: chosen by record)\n")
+	const function = "github.com/tidemarkio/tidemark/topology_test.chooseByValue"
+	plan := b.MustBuild()
+	require.Equal(t, function, plan.Nodes[1].Chooser)
+	require.Contains(t, topology.Describe(plan), "    Sink: KSTREAM-SINK-0000000001 (extractor class: "+function+")\n"+
+		"      <-- KSTREAM-SOURCE-0000000000\n")
+	require.Contains(t, topology.Mermaid(plan), `  t3(["chosen by `+function+`"])`+"\n  n1 --> t3\n")
+	require.Empty(t, plan.Subtopologies[0].SinkTopics)
 }
 
 func TestMermaid(t *testing.T) {

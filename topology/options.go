@@ -24,7 +24,8 @@ type (
 	GroupOption interface{ applyGroup(c *groupConfig) }
 	// RepartitionOption is for Repartition (Kafka Streams' Repartitioned): [Named], [Partitions], [WithSerdes].
 	RepartitionOption interface{ applyRepartition(c *repartitionConfig) }
-	// SinkOption is for To (Kafka Streams' Produced): [Named], [WithSerdes], [WithPartitioner].
+	// SinkOption is for To and ToEach (Kafka Streams' Produced): [Named], [WithSerdes], [WithPartitioner],
+	// [WithMulticast].
 	SinkOption interface{ applySink(c *sinkConfig) }
 	// ProcessOption is for [Process] and [ProcessValues]: [Named], [WithStores].
 	ProcessOption interface{ applyProcess(c *processConfig) }
@@ -231,6 +232,19 @@ func WithPartitioner[K, V any](
 }
 
 func (p Partitioner[K, V]) applySink(c *sinkConfig) { c.partitioner = p }
+
+// Multicast is the option that [WithMulticast] returns.
+type Multicast[K, V any] func(topic string, r record.Record[K, V], partitions int32) (to []int32, chosen bool)
+
+// WithMulticast is [WithPartitioner] for any number of partitions (StreamPartitioner since KIP-837): the record is
+// written once to each of them, and dropped if there are none. Without chosen, the default partitioner decides.
+func WithMulticast[K, V any](
+	choose func(topic string, r record.Record[K, V], partitions int32) (to []int32, chosen bool),
+) Multicast[K, V] {
+	return choose
+}
+
+func (m Multicast[K, V]) applySink(c *sinkConfig) { c.partitioner = m }
 
 // ConnectedStores is the option that [WithStores] returns.
 type ConnectedStores []string
