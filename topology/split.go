@@ -63,9 +63,9 @@ func (s *BranchedKStream[K, V]) Branch(
 	return s
 }
 
-// DefaultBranch adds the branch for the records that no other took, and returns all branches by name: but those with a
-// [WithConsumer], or whose [WithFunction] returned nil. Its own name is the split's followed by that of [Named], or
-// else by 0.
+// DefaultBranch adds the branch for the records that no other took; its name is the split's followed by that of
+// [Named], or else by 0. It returns all branches by their whole names, but for those with a [WithConsumer], or whose
+// [WithFunction] returned nil. Under any other name there is no stream to go on with, but nil.
 func (s *BranchedKStream[K, V]) DefaultBranch(opts ...BranchOption) map[string]*KStream[K, V] {
 	const operator = "DefaultBranch"
 	if s.open(operator) {

@@ -1,6 +1,7 @@
 package topology_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -213,4 +214,18 @@ func TestSplitBelowATable(t *testing.T) {
 	d.pipe("in", kv("k", "v", 9))
 	d.pipe("in", kv("k", "v", 3))
 	require.Equal(t, []string{"k=2@9"}, d.take("two", number))
+}
+
+func ExampleKStream_Split() {
+	b := topology.NewBuilder()
+	orders := topology.Stream(b, "orders", serde.String, serde.Int64)
+	branches := orders.Split(topology.Named("order-")).
+		Branch(func(_ string, cents int64) bool { return cents > 100_00 }, topology.Named("large")).
+		Branch(func(_ string, cents int64) bool { return cents == 0 },
+			topology.WithConsumer(func(s *topology.KStream[string, int64]) { s.To("free-orders") })).
+		DefaultBranch(topology.Named("usual"))
+	branches["order-large"].To("large-orders")
+	branches["order-usual"].To("orders-to-pack")
+	fmt.Println(b.MustBuild().Subtopologies[0].SinkTopics)
+	// Output: [free-orders large-orders orders-to-pack]
 }
