@@ -276,7 +276,8 @@ func (t *topics) makeChangelog(ctx context.Context, cfg *Config, s *processor.St
 	return changelog.CheckPolicy(name, config, s.ChangelogConfig)
 }
 
-// partitionsOf returns the number of partitions of a topic that a task writes. Topics that no sink names are looked up.
+// partitionsOf returns the number of partitions of a topic that a task writes, 0 if it does not exist. Topics that no
+// sink names are looked up.
 func (t *topics) partitionsOf(ctx context.Context, topic string) (int32, error) {
 	if n := t.partitions[topic]; n > 0 {
 		return n, nil
@@ -290,10 +291,7 @@ func (t *topics) partitionsOf(ctx context.Context, topic string) (int32, error) 
 	if err != nil {
 		return 0, err
 	}
-	if found[topic] == 0 {
-		return 0, &TopicError{Topic: topic, What: "does not exist", Hint: "create it: records are to be written to it"}
-	}
-	t.later[topic] = found[topic]
+	t.later[topic] = found[topic] // 0 is asked for again: somebody may create the topic
 	return found[topic], nil
 }
 

@@ -14,12 +14,18 @@ import (
 // Context is what a [Processor] works with (Kafka Streams' ProcessorContext). K and V are the types it forwards. It
 // belongs to the task goroutine: do not use it from another one.
 type Context[K, V any] interface {
-	StoreProvider
+	ProcessingContext
 
 	// Forward hands r to all children, in the order of their declaration, and returns when they are done.
 	Forward(r record.Record[K, V]) error
 	// ForwardTo hands r to one child, by its name.
 	ForwardTo(child string, r record.Record[K, V]) error
+}
+
+// ProcessingContext is what every kind of processor works with (Kafka Streams' ProcessingContext).
+type ProcessingContext interface {
+	StoreProvider
+
 	// Schedule calls fn at each interval of stream time or wall-clock time until cancelled. On stream time it is first
 	// due with the first record, then at multiples of the interval, at most once per record; on wall-clock time
 	// first after one interval. An interval below a millisecond fails the call of Init or Process.
@@ -173,12 +179,15 @@ func (c *nodeContext[K, V]) RecordMetadata() (RecordMetadata, bool) {
 }
 
 // WrapUserError makes a *[UserError] of an error of user code in a node, with the place of the current record. Nil
-// stays nil, and an error that is one already stays as it is.
+// stays nil, and an error that is one already, or that is a [LookupError], stays as it is.
 func WrapUserError(ctx TaskContext, node string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, ok := errors.AsType[*UserError](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*LookupError](err); ok {
 		return err
 	}
 	at := ctx.Current()

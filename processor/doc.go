@@ -8,9 +8,10 @@
 //	                                 ▼
 //	                     Processor[KIn, VIn, KOut, VOut]   stores, punctuators, Forward
 //
-// User code implements [Processor], and works with a [Context]. Package topology emits a [Plan]; package processor/task
-// makes a task's nodes from it, in this order: New of every node; Attach of every edge, parents and children in order
-// of declaration; restore of the stores; Init; records and punctuators; Close.
+// User code implements [Processor], and works with a [Context]; where the key stays, [FixedKeyProcessor] with a
+// [FixedKeyContext]. Package topology emits a [Plan]; package processor/task makes a task's nodes from it, in this
+// order: New of every node; Attach of every edge, parents and children in order of declaration; restore of the stores;
+// Init; records and punctuators; Close.
 //
 // A task calls all of it from one goroutine at a time: processors, contexts, stores and outputs need no locks and must
 // not be used from elsewhere. A [Plan] is immutable and shared.

@@ -111,6 +111,20 @@ type UserError struct {
 	Err    error
 }
 
+// LookupError says that the brokers did not tell how many partitions a topic has that a record is to be written to. It
+// is nobody's mistake: no handler may skip the record for it.
+type LookupError struct {
+	Task  record.TaskID
+	Topic string
+	Err   error
+}
+
+func (e *LookupError) Error() string {
+	return fmt.Sprintf("processor: task %s cannot look output topic %q up: %v", e.Task, e.Topic, e.Err)
+}
+
+func (e *LookupError) Unwrap() error { return e.Err }
+
 // What user code may do beside processing a record.
 const (
 	DuringInit       = "Init"

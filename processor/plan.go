@@ -34,6 +34,8 @@ type Node struct {
 	// Topics are read by a source and written by a sink (empty for a sink that chooses by record). The name of a
 	// repartition topic stands without the application id.
 	Topics []string
+	// Chooser names the function by which a sink chooses the topic of each record; it has no Topics then.
+	Chooser string
 	// Stores are the names of the stores that the node may use.
 	Stores []string
 	// Children are forwarded to in this order.

@@ -15,7 +15,8 @@ type TaskContext interface {
 	Logger() *slog.Logger
 	// Store returns a store of the task that the node declared.
 	Store(name string) (store.Store, error)
-	// Output resolves a topic to write to. An internal topic is named without the application id.
+	// Output resolves a topic to write to. An internal topic is named without the application id. The error is a
+	// *LookupError unless the topic does not exist.
 	Output(topic string) (Output, error)
 	// Current is the input record being processed; the pointer stays the same for the life of the task.
 	Current() *RecordMetadata

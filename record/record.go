@@ -1,7 +1,6 @@
 package record
 
 import (
-	"slices"
 	"time"
 )
 
@@ -17,7 +16,8 @@ type Record[K, V any] struct {
 	Value V
 	// Timestamp is the event time in milliseconds since the Unix epoch.
 	Timestamp int64
-	// Headers are shared by all records made from one input record: append to a clone, never in place.
+	// Headers are shared by all records made from one input record: change them by WithHeader and WithoutHeader, never in
+	// place.
 	Headers []Header
 	// NullKey says that the key is null although K has no nil. Key is then K's zero value.
 	NullKey bool
@@ -27,16 +27,6 @@ type Record[K, V any] struct {
 
 // Time returns the event time.
 func (r Record[K, V]) Time() time.Time { return time.UnixMilli(r.Timestamp) }
-
-// Header returns the last header of that name.
-func (r Record[K, V]) Header(name string) (value []byte, found bool) {
-	for _, h := range slices.Backward(r.Headers) {
-		if h.Key == name {
-			return h.Value, true
-		}
-	}
-	return nil, false
-}
 
 // Raw is a record as it was read from a topic partition. Key and Value alias the fetched buffer and must not be
 // modified; nil is null.

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/store"
@@ -16,6 +17,8 @@ type Builder struct {
 	repartitions []*processor.RepartitionTopic
 	sources      map[string]*sourceDef // by topic
 	errs         []*BuildError
+	// printing is held while a line is printed: tasks that run side by side may print to the same writer.
+	printing sync.Mutex
 	// index numbers generated names. Invariant: it advances exactly as Kafka Streams' does, so that generated names of
 	// stores and internal topics are the same.
 	index int

@@ -21,10 +21,11 @@ func Describe(p *processor.Plan) string {
 			case processor.SourceNode:
 				fmt.Fprintf(&out, "    Source: %s (topics: [%s])\n", n.Name, topics)
 			case processor.SinkNode:
-				if len(n.Topics) == 0 {
-					topics = "chosen by record"
+				where := "topic: " + topics
+				if n.Chooser != "" {
+					where = "extractor class: " + n.Chooser
 				}
-				fmt.Fprintf(&out, "    Sink: %s (topic: %s)\n", n.Name, topics)
+				fmt.Fprintf(&out, "    Sink: %s (%s)\n", n.Name, where)
 			case processor.ProcessorNode:
 				fmt.Fprintf(&out, "    Processor: %s (stores: [%s])\n", n.Name, strings.Join(n.Stores, ", "))
 			}

@@ -15,7 +15,7 @@
 // Operators that keep the types are methods (orders.Filter(f)), those that change them functions
 // (MapValues(orders, f, serde)), since Go's methods have no type parameters. A serde is given where a type enters or
 // changes, and is carried along; it may be nil where nothing below writes the type to a topic or a store. Names are
-// given with [Named] (nodes, groups) and [As] (stores); without them Kafka Streams' names are generated.
+// given with [Named] (nodes, groups, branches) and [As] (stores); without them Kafka Streams' names are generated.
 //
 // Null. Records carry null beside the value ([record.Record.NullValue]) or as the nil of a nil-able type. Functions are
 // called with the zero value for a null argument, unless an operator says otherwise; a nil result is null.

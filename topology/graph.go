@@ -13,6 +13,7 @@ type graphNode struct {
 	name     string
 	kind     processor.NodeKind
 	topics   []string
+	chooser  string // of a sink without topics: its function's name
 	stores   []string
 	children []*graphNode
 	parents  []*graphNode

@@ -131,7 +131,7 @@ func (g *KGroupedTable[K, V]) source(operator, nodeName, storeName string) *grap
 	}
 	g.b.repartitions = append(g.b.repartitions, &processor.RepartitionTopic{Name: topic, Position: callerPosition()})
 	change := changeSerde[V]{g.valueSerde}
-	g.b.addNode(operator, newSinkNode[K, Change[V]](sink, topic, nil, nil, g.keySerde, change), g.node)
+	g.b.addNode(operator, newSinkNode(sink, topic, nil, partitioners[K, Change[V]]{}, g.keySerde, change), g.node)
 	node := addSource[K, Change[V]](g.b, operator, source, []string{topic}, g.keySerde, change, sourceConfig{})
 	if g.name != "" {
 		g.repartitioned = node

@@ -86,7 +86,8 @@ func (b *Builder) lower() *processor.Plan {
 			newNode = n.bind()
 		}
 		p.Nodes = append(p.Nodes, &processor.Node{
-			Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Stores: slices.Clone(n.stores), Children: children,
+			Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Chooser: n.chooser,
+			Stores: slices.Clone(n.stores), Children: children,
 			New: newNode, Position: n.position, OffsetReset: n.reset,
 		})
 	}

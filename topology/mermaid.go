@@ -32,6 +32,9 @@ func Mermaid(p *processor.Plan) string {
 				fmt.Fprintf(&m.out, "  %s --> %s\n", node, topic)
 			}
 		}
+		if n.Chooser != "" {
+			fmt.Fprintf(&m.out, "  %s --> %s\n", node, m.topic("chosen by "+n.Chooser))
+		}
 		for _, c := range n.Children {
 			fmt.Fprintf(&m.out, "  %s --> %s\n", node, m.id("n", c))
 		}

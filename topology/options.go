@@ -24,10 +24,15 @@ type (
 	GroupOption interface{ applyGroup(c *groupConfig) }
 	// RepartitionOption is for Repartition (Kafka Streams' Repartitioned): [Named], [Partitions], [WithSerdes].
 	RepartitionOption interface{ applyRepartition(c *repartitionConfig) }
-	// SinkOption is for To (Kafka Streams' Produced): [Named], [WithSerdes], [WithPartitioner].
+	// SinkOption is for To and ToEach (Kafka Streams' Produced): [Named], [WithSerdes], [WithPartitioner],
+	// [WithMulticast].
 	SinkOption interface{ applySink(c *sinkConfig) }
-	// ProcessOption is for [Process]: [Named], [WithStores].
+	// ProcessOption is for [Process] and [ProcessValues]: [Named], [WithStores].
 	ProcessOption interface{ applyProcess(c *processConfig) }
+	// PrintOption is for Print (Kafka Streams' Printed): [Named], [WithLabel], [WithFormat].
+	PrintOption interface{ applyPrint(c *printConfig) }
+	// BranchOption is for the branches of a Split (Kafka Streams' Branched): [Named], [WithFunction], [WithConsumer].
+	BranchOption interface{ applyBranch(c *branchConfig) }
 )
 
 type (
@@ -72,6 +77,17 @@ type (
 
 		stores []string
 	}
+	printConfig struct {
+		nodeConfig
+
+		label  string
+		format any // a PrintFormat
+	}
+	branchConfig struct {
+		nodeConfig
+
+		chain any // a BranchFunction or a BranchConsumer
+	}
 	// serdeConfig holds serde.Serde[K] and serde.Serde[V]; the operator, which knows the types, asserts them.
 	serdeConfig struct{ key, value any }
 )
@@ -80,8 +96,8 @@ type (
 type Name string
 
 // Named names the node of an operator; for a group or a repartition also the internal topic, <name>-repartition, that
-// it may need. Names are unique in a topology. Defaults to Kafka Streams' generated name, which changes when operators
-// are added above.
+// it may need; the node of a branch is <name of the split><name>. Names are unique in a topology. Defaults to Kafka
+// Streams' generated name, which changes when operators are added above.
 func Named(name string) Name { return Name(name) }
 
 func (n Name) applyNode(c *nodeConfig)               { c.name = string(n) }
@@ -92,6 +108,8 @@ func (n Name) applyGroup(c *groupConfig)             { c.name = string(n) }
 func (n Name) applyRepartition(c *repartitionConfig) { c.name = string(n) }
 func (n Name) applySink(c *sinkConfig)               { c.name = string(n) }
 func (n Name) applyProcess(c *processConfig)         { c.name = string(n) }
+func (n Name) applyPrint(c *printConfig)             { c.name = string(n) }
+func (n Name) applyBranch(c *branchConfig)           { c.name = string(n) }
 
 // Materialized is an option about the store of an operator.
 type Materialized func(c *storeConfig)
@@ -215,6 +233,19 @@ func WithPartitioner[K, V any](
 
 func (p Partitioner[K, V]) applySink(c *sinkConfig) { c.partitioner = p }
 
+// Multicast is the option that [WithMulticast] returns.
+type Multicast[K, V any] func(topic string, r record.Record[K, V], partitions int32) (to []int32, chosen bool)
+
+// WithMulticast is [WithPartitioner] for any number of partitions (StreamPartitioner since KIP-837): the record is
+// written once to each of them, and dropped if there are none. Without chosen, the default partitioner decides.
+func WithMulticast[K, V any](
+	choose func(topic string, r record.Record[K, V], partitions int32) (to []int32, chosen bool),
+) Multicast[K, V] {
+	return choose
+}
+
+func (m Multicast[K, V]) applySink(c *sinkConfig) { c.partitioner = m }
+
 // ConnectedStores is the option that [WithStores] returns.
 type ConnectedStores []string
 
@@ -222,3 +253,40 @@ type ConnectedStores []string
 func WithStores(names ...string) ConnectedStores { return names }
 
 func (s ConnectedStores) applyProcess(c *processConfig) { c.stores = append(c.stores, s...) }
+
+// BranchFunction is the option that [WithFunction] returns.
+type BranchFunction[K, V any] func(branch *KStream[K, V]) *KStream[K, V]
+
+// WithFunction puts what f returns in the place of the branch (Kafka Streams' Branched.withFunction): operators of the
+// branch, declared where it is. The branch is left out of the split's result if f returns nil.
+func WithFunction[K, V any](f func(branch *KStream[K, V]) *KStream[K, V]) BranchFunction[K, V] {
+	return f
+}
+
+func (f BranchFunction[K, V]) applyBranch(c *branchConfig) { c.chain = f }
+
+// BranchConsumer is the option that [WithConsumer] returns.
+type BranchConsumer[K, V any] func(branch *KStream[K, V])
+
+// WithConsumer hands the branch to f (Kafka Streams' Branched.withConsumer), and leaves it out of the split's result.
+func WithConsumer[K, V any](f func(branch *KStream[K, V])) BranchConsumer[K, V] { return f }
+
+func (f BranchConsumer[K, V]) applyBranch(c *branchConfig) { c.chain = f }
+
+// Label is the option that [WithLabel] returns.
+type Label string
+
+// WithLabel says what stands in front of each record that Print writes (Kafka Streams' Printed.withLabel). Defaults to
+// the name of the node above.
+func WithLabel(label string) Label { return Label(label) }
+
+func (l Label) applyPrint(c *printConfig) { c.label = string(l) }
+
+// PrintFormat is the option that [WithFormat] returns.
+type PrintFormat[K, V any] func(r record.Record[K, V]) string
+
+// WithFormat says how Print writes a record behind the label (Kafka Streams' Printed.withKeyValueMapper). Defaults to
+// "key, value".
+func WithFormat[K, V any](format func(r record.Record[K, V]) string) PrintFormat[K, V] { return format }
+
+func (f PrintFormat[K, V]) applyPrint(c *printConfig) { c.format = f }

@@ -51,7 +51,7 @@ func addRepartition[K, V any](
 		}
 	}
 	b.addNode(operator, above, s.node)
-	b.addNode(operator, newSinkNode[K, V](sink, topic, nil, nil, keySerde, valueSerde), above)
+	b.addNode(operator, newSinkNode(sink, topic, nil, partitioners[K, V]{}, keySerde, valueSerde), above)
 	// The source is no child of the sink: the records pass through the broker, and the sub-topology ends here.
 	return addSource(b, operator, source, []string{topic}, keySerde, valueSerde, sourceConfig{})
 }

@@ -115,6 +115,29 @@ func TestMapTableValues(t *testing.T) {
 	require.Equal(t, map[string]string{"l": "lw"}, rowsOf(t, d, "mapped"))
 }
 
+func TestToStreamBy(t *testing.T) {
+	b := topology.NewBuilder()
+	rows := topology.Table(b, "in", serde.String, serde.String)
+	byLength := func(_, v string) int64 { return int64(len(v)) }
+	s := topology.ToStreamBy(rows, byLength, serde.Int64, topology.Named("updates"))
+	topology.MapValuesWithKey(s, func(k int64, v string) string { return strings.Repeat(v, int(k)) }, nil).To("out",
+		topology.WithSerdes[int64, string](lengthSerde{}, nil))
+	topology.Count(s.GroupByKey(), topology.As("n"))
+	require.Len(t, b.MustBuild().Repartitions, 1)
+	d := run(t, b, false)
+	d.pipe("in", kv("a", "xy", 1))
+	d.pipe("in", kv("a", "-", 2))
+	require.Equal(t, []string{"2=xyxy@1", "0=-@2"}, d.take("out", text))
+	topology.ToStreamBy[string, string, string](rows, nil, nil)
+	_, err := b.Build()
+	require.ErrorContains(t, err, "ToStreamBy: the function is nil")
+}
+
+// lengthSerde writes a digit.
+type lengthSerde struct{ serde.Serde[int64] }
+
+func (lengthSerde) Append(dst []byte, n int64) ([]byte, error) { return append(dst, byte('0'+n)), nil }
+
 func TestToTable(t *testing.T) {
 	b := topology.NewBuilder()
 	s := topology.Stream(b, "in", serde.String, serde.String)

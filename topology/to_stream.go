@@ -7,11 +7,15 @@ import (
 
 // ToStream returns the table's updates as a stream: key, new value (null for a deleted row), time of the update.
 func (t *KTable[K, V]) ToStream(opts ...NodeOption) *KStream[K, V] {
+	return t.toStream("ToStream", opts)
+}
+
+func (t *KTable[K, V]) toStream(operator string, opts []NodeOption) *KStream[K, V] {
 	var c nodeConfig
 	for _, o := range opts {
 		o.applyNode(&c)
 	}
-	node := t.b.addNode("ToStream", &graphNode{
+	node := t.b.addNode(operator, &graphNode{
 		name: t.b.nodeName(c.name, "KTABLE-TOSTREAM-"), kind: processor.ProcessorNode,
 		make: func(processor.TaskContext) (any, error) { return &toStreamNode[K, V]{}, nil },
 	}, t.node)

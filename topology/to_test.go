@@ -2,6 +2,8 @@ package topology_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,7 +14,7 @@ import (
 	"github.com/tidemarkio/tidemark/topology"
 )
 
-func chooseByValue(r record.Record[string, string]) string {
+func chooseByValue(r record.Record[string, string], _ processor.RecordMetadata) string {
 	if r.NullValue {
 		return "nulls"
 	}
@@ -58,7 +60,120 @@ func TestToEach(t *testing.T) {
 	user, ok := errors.AsType[*processor.UserError](err)
 	require.True(t, ok)
 	require.Equal(t, "KSTREAM-SINK-0000000001", user.Node)
-	require.ErrorContains(t, err, `topology: topic "missing": no topic "missing"`)
+	require.ErrorContains(t, err, `topology: the chosen topic: no topic "missing"`)
+	require.ErrorContains(t, d.tryPipe("in", kv("k", "", 5)), "the function chose a topic without a name")
+}
+
+// TestToEachSeesWhereTheRecordCameFrom pins that time and headers are the record's, and the place is the input's.
+func TestToEachSeesWhereTheRecordCameFrom(t *testing.T) {
+	b := topology.NewBuilder()
+	s := topology.Stream(b, "in", serde.String, serde.String)
+	choose := func(_ record.Record[string, int64], at processor.RecordMetadata) string {
+		return fmt.Sprintf("%s.%d.%d@%d%s", at.Topic, at.Partition, at.Offset, at.Timestamp, at.Headers[0].Key)
+	}
+	topology.Count(s.GroupByKey(), topology.As("n")).ToStream().ToEach(choose)
+	d := run(t, b, false)
+	for _, timestamp := range []int64{7, 3} {
+		r := kv("k", "v", timestamp)
+		r.Headers = headersOf("h")
+		d.pipe("in", r)
+	}
+	require.Equal(t, []string{"k=1@7"}, d.take("in.0.0@7h", number))
+	require.Equal(t, []string{"k=2@7"}, d.take("in.0.1@7h", number))
+}
+
+// TestForwardToDynamicSinks lets a processor choose among named sinks, of which one chooses the topic.
+func TestForwardToDynamicSinks(t *testing.T) {
+	b := topology.NewBuilder()
+	s := topology.Process(topology.Stream(b, "in", serde.String, serde.String),
+		func() processor.Processor[string, string, string, string] {
+			return processor.Func[string, string, string, string](func(ctx textContext, r textRecord) error {
+				if err := ctx.ForwardTo("fixed", r); err != nil {
+					return err
+				}
+				return ctx.ForwardTo("dynamic", r.WithHeader("a", nil))
+			})
+		}, nil, nil)
+	s.To("out", topology.Named("fixed"))
+	s.ToEach(chooseByValue, topology.Named("dynamic"))
+	d := run(t, b, false)
+	d.pipe("in", kv("k", "one", 1))
+	require.Equal(t, []record.Header{{Key: "a"}}, d.written["one"][0].Headers)
+	require.Empty(t, d.written["out"][0].Headers)
+	require.Equal(t, []string{"k=one@1"}, d.take("out", text))
+	err := d.tryPipe("in", kv("k", "missing", 2))
+	user, ok := errors.AsType[*processor.UserError](err)
+	require.True(t, ok)
+	require.Equal(t, "dynamic", user.Node)
+}
+
+// TestToEachWithPartitioner pins that the partitioner is told the chosen topic.
+func TestToEachWithPartitioner(t *testing.T) {
+	b := topology.NewBuilder()
+	topology.Stream(b, "in", serde.String, serde.String).ToEach(chooseByValue,
+		topology.WithPartitioner(func(topic string, _ textRecord, n int32) int32 { return int32(len(topic)) % n }))
+	d := run(t, b, false)
+	d.pipe("in", kv("k", "topic", 1))
+	require.Equal(t, []string{"k=topic@1"}, d.take("topic-1", text))
+}
+
+func TestMulticast(t *testing.T) {
+	b := topology.NewBuilder()
+	choose := func(_ string, r textRecord, _ int32) ([]int32, bool) {
+		switch r.Value {
+		case "all":
+			return []int32{0, 1, 2, 3, 0}, true
+		case "none":
+			return nil, true
+		case "bad":
+			return []int32{0, 4}, true
+		}
+		return nil, false
+	}
+	topology.Stream(b, "in", serde.String, serde.String).To("out", topology.WithMulticast(choose))
+	d := run(t, b, false)
+	d.pipe("in", kv("k", "all", 1))
+	for _, topic := range []string{"out-0", "out-1", "out-2", "out-3"} {
+		require.Equal(t, []string{"k=all@1"}, d.take(topic, text))
+	}
+	d.pipe("in", kv("k", "none", 2))
+	require.Empty(t, d.written)
+	require.Equal(t, []string{"the partitioner chose no partition"}, d.dropped)
+	d.pipe("in", kv("k", "default", 3))
+	require.Equal(t, []string{"k=default@3"}, d.take("out", text))
+	require.ErrorContains(t, d.tryPipe("in", kv("k", "bad", 4)), "the partitioner chose partition 4 of 4")
+	require.Empty(t, d.written)
+}
+
+func TestSinkMistakes(t *testing.T) {
+	b := topology.NewBuilder()
+	s := topology.Stream(b, "in", serde.String, serde.String)
+	s.To("out", topology.WithMulticast[string, string](nil))
+	s.To("out", topology.WithPartitioner[string, string](nil))
+	s.To("out", topology.WithMulticast[int, int](nil))
+	s.ToEach(nil)
+	topology.MapValues(s, func(v string) int { return len(v) }, nil).
+		ToEach(func(record.Record[string, int], processor.RecordMetadata) string { return "" })
+	_, err := b.Build()
+	mistakes := strings.Split(err.Error(), "\n")
+	require.Len(t, mistakes, 5)
+	require.Contains(t, mistakes[0], "To: the function is nil")
+	require.Contains(t, mistakes[1], "To: the function is nil")
+	require.Contains(t, mistakes[2], "topology.Multicast[int,int] is not for keys of type string")
+	require.Contains(t, mistakes[3], "ToEach: the function is nil")
+	require.Contains(t, mistakes[4], "ToEach: no value serde for writing to a topic")
+}
+
+func TestToRefusesNegativeTimestamps(t *testing.T) {
+	d := processText(t, func(ctx textContext, r textRecord) error {
+		r.Timestamp = -5
+		return ctx.Forward(r)
+	})
+	err := d.tryPipe("in", kv("k", "v", 1))
+	user, ok := errors.AsType[*processor.UserError](err)
+	require.True(t, ok)
+	require.Equal(t, "left-sink", user.Node)
+	require.ErrorContains(t, err, "the record has the negative timestamp -5")
 }
 
 func TestToWithSerdesAndPartitioner(t *testing.T) {

@@ -66,7 +66,7 @@ func (a *Admin) Partitions(ctx context.Context, topics []string) (map[string]int
 			switch t.Err {
 			case sarama.ErrNoError, sarama.ErrLeaderNotAvailable:
 				counts[t.Name] = int32(len(t.Partitions))
-			case sarama.ErrUnknownTopicOrPartition: // absent
+			case sarama.ErrUnknownTopicOrPartition, sarama.ErrInvalidTopic: // absent; no topic has such a name
 			default:
 				return fmt.Errorf("topic %q: %w", t.Name, t.Err)
 			}

@@ -38,7 +38,11 @@ func (t *Task) Output(topic string) (processor.Output, error) {
 	}
 	n, err := t.cfg.Partitions(physical)
 	if err != nil {
-		return nil, fmt.Errorf("task %s: output topic %q: %w", t.cfg.ID, physical, err)
+		return nil, &processor.LookupError{Task: t.cfg.ID, Topic: physical, Err: err}
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("task %s: output topic %q does not exist: create it first: "+
+			"kafka-topics --create --topic %s --partitions <n>", t.cfg.ID, physical, physical)
 	}
 	o := &output{task: t, topic: physical, batches: make([]*record.Batch, n)}
 	t.outputs[physical] = o

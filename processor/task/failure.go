@@ -58,11 +58,12 @@ func (t *Task) userError(err error, during string) error {
 }
 
 // broken tells errors of the machine from those of user code, through which they pass: no handler may skip a record
-// because a file is damaged or a disk is full.
+// because a file is damaged, a disk is full, or a broker does not answer.
 func broken(err error) bool {
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
-	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.Is(err, store.ErrClosed)
+	var lookup *processor.LookupError
+	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &lookup) || errors.Is(err, store.ErrClosed)
 }
 
 // isUsers tells whether an error came from user code. Anything else would come again for ever.
@@ -165,7 +166,10 @@ func (t *Task) handle(handler processor.Handler, f processor.Failure, deadLetter
 	if topic == "" {
 		return nil
 	}
-	if err := deadLetter(topic); err != nil {
+	if err := deadLetter(topic); broken(err) {
+		// Not the failure's error too: after a restart the record comes again, and with it the failure.
+		return fmt.Errorf("task %s: dead-letter topic %q: %w", t.cfg.ID, topic, err)
+	} else if err != nil {
 		return errors.Join(f.Err, fmt.Errorf("task %s: dead-letter topic %q: %w", t.cfg.ID, topic, err))
 	}
 	return nil

@@ -142,7 +142,7 @@ func TestHandlersThatFailThemselves(t *testing.T) {
 			cfg := harnessConfig(t, failing())
 			cfg.Partitions = func(topic string) (int32, error) {
 				if topic == "missing" {
-					return 0, errors.New("it does not exist")
+					return 0, nil
 				}
 				return 1, nil
 			}
@@ -154,6 +154,67 @@ func TestHandlersThatFailThemselves(t *testing.T) {
 			require.ErrorContains(t, err, "this value", "the cause is not lost")
 		})
 	}
+}
+
+// TestOutputTopics pins what a sink that chooses its topics makes of one that does not exist, which is the user's
+// mistake, and of one that nobody can look up, for which no handler may skip a record.
+func TestOutputTopics(t *testing.T) {
+	noAnswer := errors.New("no broker answers")
+	b := topology.NewBuilder()
+	texts(b, "in").ToEach(func(r record.Record[string, string], _ processor.RecordMetadata) string { return r.Value })
+	cfg := harnessConfig(t, b)
+	cfg.Partitions = func(topic string) (int32, error) {
+		switch topic {
+		case "missing":
+			return 0, nil
+		case "unknown":
+			return 0, noAnswer
+		}
+		return 1, nil
+	}
+	var seen []error
+	cfg.Handlers.Processing = func(f processor.Failure) processor.Action {
+		seen = append(seen, f.Err)
+		return processor.ContinueAction()
+	}
+	h := open(t, cfg)
+	h.pipe("in", raw(0, 1, "k", "missing"), raw(1, 2, "k", "there"))
+	require.Equal(t, map[string][]string{"there": {"k=there"}}, h.commit())
+	require.Len(t, seen, 1)
+	user, ok := errors.AsType[*processor.UserError](seen[0])
+	require.True(t, ok)
+	require.Equal(t, "KSTREAM-SINK-0000000001", user.Node)
+	require.ErrorContains(t, seen[0], `task 1_0: output topic "missing" does not exist: create it first: `+
+		"kafka-topics --create --topic missing --partitions <n>")
+
+	h.add("in", 3, raw(2, 3, "k", "unknown"))
+	_, err := h.Process(10, 0)
+	require.ErrorIs(t, err, noAnswer)
+	_, ok = errors.AsType[*processor.UserError](err)
+	require.False(t, ok, "it would never be restarted")
+	lookup, ok := errors.AsType[*processor.LookupError](err)
+	require.True(t, ok)
+	require.Equal(t, "unknown", lookup.Topic)
+	require.Len(t, seen, 1)
+}
+
+// TestDeadLetterTopicThatNobodyKnows ends with the error of the look-up alone, after which a restart helps.
+func TestDeadLetterTopicThatNobodyKnows(t *testing.T) {
+	noAnswer := errors.New("no broker answers")
+	cfg := harnessConfig(t, failing())
+	cfg.Partitions = func(topic string) (int32, error) {
+		if topic == "dead" {
+			return 0, noAnswer
+		}
+		return 1, nil
+	}
+	cfg.Handlers.Processing = processor.DeadLetter("dead")
+	h := open(t, cfg)
+	h.add("in", 1, key(0, "error"))
+	_, err := h.Process(10, 0)
+	require.ErrorIs(t, err, noAnswer)
+	_, ok := errors.AsType[*processor.UserError](err)
+	require.False(t, ok)
 }
 
 // A failure among several inputs is the failure of the record that was taken, not of the queue's next one.

@@ -22,7 +22,8 @@ type Config struct {
 	Inputs []record.TopicPartition
 	// Physical maps a topic of the plan to its name on the broker (internal topics carry the application id).
 	Physical func(topic string) string
-	// Partitions returns the number of partitions of a physical topic that the task writes.
+	// Partitions returns the number of partitions of a physical topic that the task writes, 0 if it does not exist. Its
+	// error says that nobody knows.
 	Partitions func(topic string) (int32, error)
 	// Changelog returns the physical changelog topic of a store.
 	Changelog func(storeName string) string
