@@ -25,6 +25,9 @@ type batchEntry struct {
 // Append copies a record into the batch; a nil key or value is null.
 func (b *Batch) Append(key, value []byte, timestamp int64, headers []Header) {
 	e := batchEntry{timestamp: timestamp, offset: len(b.data), keyLen: -1, valueLen: -1, header: int32(len(b.headers))}
+	if b.data == nil {
+		b.data = []byte{} // or empty keys and values would come out of At as nil, which is null
+	}
 	if key != nil {
 		e.keyLen = int32(len(key))
 		b.data = append(b.data, key...)

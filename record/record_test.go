@@ -41,6 +41,12 @@ func TestBatch(t *testing.T) {
 	require.Equal(t, record.Raw{Key: []byte("new"), Timestamp: 1}, b.At(0))
 }
 
+func TestBatchOfNothingButEmptyKeysAndValues(t *testing.T) {
+	var b record.Batch
+	b.Append([]byte{}, []byte{}, 1, nil)
+	require.Equal(t, record.Raw{Key: []byte{}, Value: []byte{}, Timestamp: 1}, b.At(0), "empty is not null")
+}
+
 func TestBatchCopies(t *testing.T) {
 	var b record.Batch
 	key := []byte("key")
