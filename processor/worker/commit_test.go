@@ -172,10 +172,15 @@ func TestProducerIsInitialisedWithoutAnotherCommit(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.Zero(t, inits(), "a producer in order is left alone")
 
-		b.failAt, b.failure = b.calls+1, eos.ErrAborted
+		failNext := func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.failAt, b.failure = b.calls+1, eos.ErrAborted
+		}
+		failNext()
 		c.requests <- testTransaction(b, 2)
 		require.False(t, (<-c.outcomes).committed)
-		b.failAt = b.calls + 1 // the first attempt
+		failNext() // the first attempt
 		time.Sleep(reinitDelay)
 		require.Equal(t, 1, inits())
 		time.Sleep(reinitDelay)
