@@ -180,3 +180,23 @@ func TestOpenAndInitReportMistakes(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "probe", ue.Node)
 }
+
+func TestOutputsAreSeenBeforeTheyAreSealed(t *testing.T) {
+	h := open(t, harnessConfig(t, through(&probe{})))
+	require.Empty(t, h.outputsOf())
+	_, ok := h.HeadTimestamp()
+	require.False(t, ok)
+	h.add("in", 2, raw(0, 7, "a", "1"), raw(1, 3, "b", "2"))
+	at, ok := h.HeadTimestamp()
+	require.True(t, ok)
+	require.Equal(t, int64(7), at)
+	_, err := h.Process(1, 0)
+	require.NoError(t, err)
+	require.Equal(t, map[string][]string{"out": {"a=1"}}, h.outputsOf())
+	at, _ = h.HeadTimestamp()
+	require.Equal(t, int64(3), at)
+	h.process()
+	require.Equal(t, map[string][]string{"out": {"a=1", "b=2"}}, h.outputsOf())
+	require.Equal(t, h.outputsOf(), h.commit())
+	require.Empty(t, h.outputsOf())
+}

@@ -3,6 +3,7 @@ package task_test
 import (
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -176,4 +177,9 @@ func through(p *probe) *topology.Builder {
 	topology.Process(texts(b, "in"), func() processor.Processor[string, string, string, string] { return p },
 		serde.String, serde.String, topology.Named("probe")).To("out")
 	return b
+}
+
+// outputsOf shows what the active epoch has written, before it is sealed.
+func (h *harness) outputsOf() map[string][]string {
+	return written(&task.Epoch{Batches: slices.Collect(h.Outputs())})
 }

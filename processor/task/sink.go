@@ -2,6 +2,9 @@ package task
 
 import (
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
@@ -67,6 +70,21 @@ func (o *output) seal(dst []*record.Batch) []*record.Batch {
 	}
 	o.active, o.bytes = o.active[:0], 0
 	return dst
+}
+
+// Outputs yields what the active epoch has written so far, in the order of topics and for each of partitions: the
+// batches that Seal will hand out, before they are sealed. A test driver looks into them between two records; the
+// runtime must not, since nothing in them is committed. They hold until the next call of another method.
+func (t *Task) Outputs() iter.Seq[*record.Batch] {
+	return func(yield func(*record.Batch) bool) {
+		for _, topic := range slices.Sorted(maps.Keys(t.outputs)) {
+			for _, b := range t.outputs[topic].batches {
+				if b != nil && !yield(b) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // drop forgets the batches of the epoch.

@@ -283,6 +283,16 @@ func (t *Task) step(q *queue, limit int, n *int) (err error) {
 	return nil
 }
 
+// HeadTimestamp returns the event time of the record that Process takes next; false if none is queued. A test driver
+// that steps several tasks goes by it.
+func (t *Task) HeadTimestamp() (timestamp int64, ok bool) {
+	q := t.pick()
+	if q == nil {
+		return 0, false
+	}
+	return q.headTimestamp(), true
+}
+
 // Punctuate fires the wall-clock punctuators that are due.
 func (t *Task) Punctuate(wallClock int64) error {
 	t.wallClock = wallClock

@@ -49,6 +49,9 @@ type Manager struct {
 		closed  bool
 	}
 	background sync.WaitGroup
+	// handover is held by who takes tasks from their workers, in the end by Close, which keeps it.
+	handover chan struct{}
+	closed   chan struct{} // closed when Close is done
 
 	// attempt counts how often an assignment was sent back. Owned by the group's goroutine.
 	attempt int
@@ -68,7 +71,7 @@ var _ GroupHandler = (*Manager)(nil)
 
 // NewManager makes a Manager.
 func NewManager(cfg ManagerConfig) *Manager {
-	m := &Manager{cfg: cfg}
+	m := &Manager{cfg: cfg, handover: make(chan struct{}, 1), closed: make(chan struct{})}
 	m.mu.tasks = make(map[record.TaskID]*owned)
 	m.mu.closing = make(map[record.TaskID]chan struct{})
 	return m
@@ -301,9 +304,19 @@ func (m *Manager) leastLoadedLocked() *Worker {
 	return best
 }
 
-// stop takes tasks from their workers, all workers at once, and closes them in the background. commit: what they have
-// processed is committed first.
+// stop takes tasks from their workers for the group. Once the manager is being closed, that is for Close to do.
 func (m *Manager) stop(ctx context.Context, ids []record.TaskID, commit bool) {
+	select {
+	case m.handover <- struct{}{}:
+		defer func() { <-m.handover }()
+		m.take(ctx, ids, commit)
+	case <-m.closed:
+	}
+}
+
+// take takes tasks from their workers, all workers at once, and closes them in the background. commit: what they have
+// processed is committed first.
+func (m *Manager) take(ctx context.Context, ids []record.TaskID, commit bool) {
 	byWorker := make(map[*Worker]map[record.TaskID]bool)
 	m.mu.Lock()
 	var leaving []*owned
@@ -369,9 +382,20 @@ func (m *Manager) close(t *task.Task) {
 // commit; commit false drops what is not committed. Afterwards nothing starts any more.
 func (m *Manager) Close(ctx context.Context, commit bool) {
 	m.mu.Lock()
+	again := m.mu.closed
 	m.mu.closed = true
 	m.mu.Unlock()
-	m.stop(ctx, m.ownedTasks(), commit)
+	if again {
+		<-m.closed
+		return
+	}
+	defer close(m.closed)
+	// The group may be in the middle of a hand-over: it must not begin to close a task when nobody waits any more.
+	select {
+	case m.handover <- struct{}{}:
+	case <-ctx.Done():
+	}
+	m.take(ctx, m.ownedTasks(), commit)
 	for _, w := range m.cfg.Workers {
 		select {
 		case <-w.done:

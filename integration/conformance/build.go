@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/tidemarkio/tidemark/serde"
+	"github.com/tidemarkio/tidemark/topology"
+)
+
+// The shapes of what steps make.
+type (
+	stream        = *topology.KStream[text, text]
+	table         = *topology.KTable[text, text]
+	groupedStream = *topology.KGroupedStream[text, text]
+	groupedTable  = *topology.KGroupedTable[text, text]
+)
+
+// operator adds a step to the topology and returns what later steps refer to by its id; nil if nothing.
+type operator func(b *build, s *step) (any, error)
+
+// operators is the registry. A new family of operators is a file with such a table, and a line here.
+func operators() map[string]operator {
+	all := make(map[string]operator)
+	for _, family := range []map[string]operator{
+		sourceOperators(), statelessOperators(), aggregateOperators(), tableOperators(), processOperators(),
+	} {
+		maps.Copy(all, family)
+	}
+	return all
+}
+
+// unknownError says that the DSL cannot build a case yet.
+type unknownError struct{ what string }
+
+func (e *unknownError) Error() string { return "unknown operator " + e.what }
+
+// build is a case's topology while it grows.
+type build struct {
+	*topology.Builder
+
+	made map[string]any // by id
+	// sinks are the topics that are written, in the order of their first steps.
+	sinks []string
+}
+
+// buildTopology builds the topology of a case with the operators of the registry.
+func buildTopology(c *testCase) (*build, error) {
+	b := &build{Builder: topology.NewBuilder(), made: make(map[string]any)}
+	known := operators()
+	for i := range c.Topology {
+		s := &c.Topology[i]
+		op, ok := known[s.Op]
+		if !ok {
+			return nil, &unknownError{s.Op}
+		}
+		made, err := op(b, s)
+		if err != nil {
+			return nil, err
+		}
+		if made != nil {
+			b.made[s.ID] = made
+		}
+	}
+	return b, nil
+}
+
+// textSerde is the serde of all keys and values.
+func textSerde() serde.Serde[text] { return serde.Nullable(serde.String) }
+
+// from returns what an earlier step made, of a known type.
+func from[T any](b *build, id string) (T, error) {
+	made, ok := b.made[id].(T)
+	if !ok {
+		return made, fmt.Errorf("conformance: step %q is a %T, want a %T", id, b.made[id], made)
+	}
+	return made, nil
+}
+
+// stored is the option that names a step's store, if it has one.
+func stored(s *step) []topology.StoreOption {
+	if s.Store == "" {
+		return nil
+	}
+	return []topology.StoreOption{topology.As(s.Store)}
+}
+
+// misplaced says that a step cannot follow another.
+func misplaced(s *step, on any) error {
+	return fmt.Errorf("conformance: %s %q on a %T", s.Op, s.ID, on)
+}

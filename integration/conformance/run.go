@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
+	"github.com/tidemarkio/tidemark/tidemarktest"
+)
+
+// runCase builds a case, pipes its events and compares. The error is the first difference, or an *unknownError.
+func runCase(c *testCase) error {
+	return runCaseWith(c, func(*tidemarktest.Driver) error { return nil })
+}
+
+// runCaseWith is runCase; after is called behind each event.
+func runCaseWith(c *testCase, after func(d *tidemarktest.Driver) error) (err error) {
+	b, err := buildTopology(c)
+	if err != nil {
+		return err
+	}
+	// The reference runs everything as one task.
+	d, err := tidemarktest.Open(b.Builder, tidemarktest.SingleTask())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	outputs := make(map[string]*tidemarktest.OutputTopic[text, text], len(b.sinks))
+	for _, topic := range b.sinks {
+		outputs[topic] = tidemarktest.Output(d, topic, textSerde(), textSerde())
+	}
+	for i := range c.Events {
+		failed, err := pipe(d, &c.Events[i], c.Outputs[i])
+		if failed {
+			return nil // as it should; it is the last event
+		}
+		if err == nil {
+			err = compareOutputs(outputs, b.sinks, c.Outputs[i])
+		}
+		if err == nil {
+			err = after(d)
+		}
+		if err != nil {
+			return fmt.Errorf("event %d of %d %s: %w", i+1, len(c.Events), inJSON(c.Events[i]), err)
+		}
+	}
+	return compareStores(d, c.Stores)
+}
+
+// pipe carries an event out. failed says that it failed as the case wants.
+func pipe(d *tidemarktest.Driver, e *event, wanted map[string]json.RawMessage) (failed bool, err error) {
+	if e.Topic == "" {
+		err = d.TryAdvanceWallClock(time.Duration(e.AdvanceWallClockMs) * time.Millisecond)
+	} else {
+		var headers []record.Header
+		for _, h := range e.Headers {
+			headers = append(headers, record.Header{Key: show(h[0]), Value: []byte(show(h[1]))})
+		}
+		err = tidemarktest.Input(d, e.Topic, textSerde(), textSerde()).TryPipe(e.Key, e.Value, e.TS, headers...)
+	}
+	if want, ok := wanted["error"]; ok {
+		if err == nil {
+			return false, fmt.Errorf("no error, want %s", want)
+		}
+		return true, nil
+	}
+	return false, err
+}
+
+func compareOutputs(
+	outputs map[string]*tidemarktest.OutputTopic[text, text], sinks []string, wanted map[string]json.RawMessage,
+) error {
+	for topic := range wanted {
+		if outputs[topic] == nil {
+			return fmt.Errorf("topic %s is not written", topic)
+		}
+	}
+	for _, topic := range sinks {
+		var want, got []output
+		if data, ok := wanted[topic]; ok {
+			if err := json.Unmarshal(data, &want); err != nil {
+				return fmt.Errorf("conformance: outputs of %s: %w", topic, err)
+			}
+		}
+		for outputs[topic].Len() > 0 {
+			r, err := outputs[topic].TryRead()
+			if err != nil {
+				return err
+			}
+			got = append(got, outputOf(r))
+		}
+		if !reflect.DeepEqual(want, got) {
+			return fmt.Errorf("topic %s:\n      want %s\n      got  %s", topic, inJSON(want), inJSON(got))
+		}
+	}
+	return nil
+}
+
+func outputOf(r textRecord) output {
+	o := output{Key: r.Key, Value: r.Value, TS: r.Timestamp}
+	for _, h := range r.Headers {
+		o.Headers = append(o.Headers, [2]text{some(h.Key), some(string(h.Value))})
+	}
+	return o
+}
+
+func compareStores(d *tidemarktest.Driver, wanted map[string]wantedStore) error {
+	for name, want := range wanted {
+		got, err := contents(d, name)
+		if err != nil {
+			return err
+		}
+		for i := range got {
+			if i < len(want.Entries) && want.Entries[i].TS == nil {
+				got[i].TS = nil
+			}
+		}
+		if !slices.EqualFunc(want.Entries, got, func(a, b entry) bool { return reflect.DeepEqual(a, b) }) {
+			return fmt.Errorf("store %s:\n      want %s\n      got  %s", name, inJSON(want.Entries), inJSON(got))
+		}
+	}
+	return nil
+}
+
+// contents reads a store, whose rows are texts or counts, in key order.
+func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
+	st, err := tidemarktest.TryStore[store.Store](d, name)
+	if err != nil {
+		return nil, err
+	}
+	switch kv := st.(type) {
+	case textStore:
+		return rows(kv, func(v text) text { return v })
+	case *store.KeyValue[text, int64]:
+		return rows(kv, func(n int64) text { return some(strconv.FormatInt(n, 10)) })
+	default:
+		return nil, fmt.Errorf("conformance: cannot read a %T", st)
+	}
+}
+
+func rows[V any](kv *store.KeyValue[text, V], shown func(V) text) (all []entry, err error) {
+	for e, err := range kv.All() {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entry{Key: e.Key, Value: shown(e.Value), TS: &e.Timestamp})
+	}
+	return all, nil
+}
+
+func inJSON(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}

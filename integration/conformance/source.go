@@ -1,0 +1,84 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/topology"
+)
+
+// sourceOperators are where records enter and leave.
+func sourceOperators() map[string]operator {
+	return map[string]operator{"stream": addStream, "table": addTable, "to": addTo}
+}
+
+func addStream(b *build, s *step) (any, error) {
+	topics := s.Topics
+	if s.Topic != "" {
+		topics = []string{s.Topic}
+	}
+	var opts []topology.SourceOption
+	if s.TSField != nil {
+		opts = append(opts, topology.WithTimestampExtractor(timestampIn(*s.TSField)))
+	}
+	return topology.Streams(b.Builder, topics, textSerde(), textSerde(), opts...), nil
+}
+
+// timestampIn extracts the integer in a field of the value, if there is one.
+func timestampIn(i int) func(r *record.Raw, partitionTime int64) int64 {
+	return func(r *record.Raw, _ int64) int64 {
+		if r.Value == nil {
+			return r.Timestamp
+		}
+		if fields := strings.Split(string(r.Value), ","); i < len(fields) && isInteger(fields[i]) {
+			return integer(fields[i])
+		}
+		return r.Timestamp
+	}
+}
+
+func addTable(b *build, s *step) (any, error) {
+	if s.HistoryMs > 0 {
+		return nil, &unknownError{"table with historyMs"}
+	}
+	var opts []topology.TableOption
+	if s.Store != "" {
+		opts = append(opts, topology.As(s.Store))
+	}
+	return topology.Table(b.Builder, s.Topic, textSerde(), textSerde(), opts...), nil
+}
+
+func addTo(b *build, s *step) (any, error) {
+	topics := s.Topics
+	if s.Topic != "" {
+		topics = []string{s.Topic}
+	}
+	for _, topic := range topics {
+		if !slices.Contains(b.sinks, topic) {
+			b.sinks = append(b.sinks, topic)
+		}
+	}
+	switch on := b.made[s.From].(type) {
+	case stream:
+		addSink(on, topics)
+	case table:
+		addSink(on.ToStream(), topics)
+	default:
+		return nil, misplaced(s, on)
+	}
+	return nil, nil
+}
+
+func addSink[K any](s *topology.KStream[K, text], topics []string) {
+	if len(topics) == 1 {
+		s.To(topics[0])
+		return
+	}
+	s.ToEach(func(r record.Record[K, text]) string {
+		if r.Value == nil {
+			return topics[0]
+		}
+		return topics[len(*r.Value)%len(topics)]
+	})
+}

@@ -1,0 +1,25 @@
+package main
+
+// tableOperators turn streams into tables and back.
+func tableOperators() map[string]operator {
+	return map[string]operator{"toStream": addToStream, "toTable": addToTable}
+}
+
+func addToStream(b *build, s *step) (any, error) {
+	on, err := from[table](b, s.From)
+	if err != nil {
+		return nil, err
+	}
+	return on.ToStream(), nil
+}
+
+func addToTable(b *build, s *step) (any, error) {
+	if s.HistoryMs > 0 {
+		return nil, &unknownError{"toTable with historyMs"}
+	}
+	on, err := from[stream](b, s.From)
+	if err != nil {
+		return nil, err
+	}
+	return on.ToTable(stored(s)...), nil
+}
