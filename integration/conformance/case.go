@@ -44,6 +44,14 @@ type step struct {
 	Type      string    `json:"type"`
 	Processor string    `json:"processor"`
 	Args      arguments `json:"args"`
+	Branches  []branch  `json:"branches"`
+	Default   string    `json:"default"`
+}
+
+// branch is one of a split.
+type branch struct {
+	ID string `json:"id"`
+	Fn string `json:"fn"`
 }
 
 // arguments are those of all processors.

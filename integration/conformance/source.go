@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/topology"
 )
@@ -75,7 +76,7 @@ func addSink[K any](s *topology.KStream[K, text], topics []string) {
 		s.To(topics[0])
 		return
 	}
-	s.ToEach(func(r record.Record[K, text]) string {
+	s.ToEach(func(r record.Record[K, text], _ processor.RecordMetadata) string {
 		if r.Value == nil {
 			return topics[0]
 		}

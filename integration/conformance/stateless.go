@@ -16,6 +16,7 @@ func statelessOperators() map[string]operator {
 		"selectKey":     addSelectKey,
 		"flatMap":       addFlatMap,
 		"flatMapValues": addFlatMapValues,
+		"branch":        addBranch,
 		"peek":          addPeek,
 		"merge":         addMerge,
 		"repartition":   addRepartition,
@@ -125,6 +126,31 @@ func addFlatMapValues(b *build, s *step) (any, error) {
 		return nil, err
 	}
 	return topology.FlatMapValues(on, f, textSerde()), nil
+}
+
+// addBranch makes a stream under the id of each branch.
+func addBranch(b *build, s *step) (any, error) {
+	on, err := from[stream](b, s.From)
+	if err != nil {
+		return nil, err
+	}
+	split := on.Split()
+	take := func(id string) topology.BranchOption {
+		return topology.WithConsumer(func(branch stream) { b.made[id] = branch })
+	}
+	for _, br := range s.Branches {
+		f, err := predicateOf(br.Fn)
+		if err != nil {
+			return nil, err
+		}
+		split.Branch(func(k, v text) bool { return f(plainKey(k), v) }, take(br.ID))
+	}
+	if s.Default == "" {
+		split.NoDefaultBranch()
+	} else {
+		split.DefaultBranch(take(s.Default))
+	}
+	return nil, nil
 }
 
 func addPeek(b *build, s *step) (any, error) {
