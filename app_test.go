@@ -73,6 +73,9 @@ func TestConfigMistakes(t *testing.T) {
 		"instance with a sign": {func(c *Config) { c.GroupInstanceID = "a;b" }, "GroupInstanceID"},
 		"heartbeat":            {func(c *Config) { c.HeartbeatInterval = time.Minute }, "HeartbeatInterval"},
 		"transaction timeout":  {func(c *Config) { c.CommitInterval = 2 * time.Minute }, "TransactionTimeout"},
+		"transaction minimum": {func(c *Config) {
+			c.TransactionTimeout, c.CommitInterval = 20*time.Millisecond, time.Millisecond
+		}, "TransactionTimeout"},
 		"rebalance timeout":    {func(c *Config) { c.RebalanceTimeout = time.Millisecond }, "RebalanceTimeout"},
 		"offset reset":         {func(c *Config) { c.AutoOffsetReset = 77 }, "AutoOffsetReset"},
 		"request size":         {func(c *Config) { c.MaxRequestBytes = 10 }, "MaxRequestBytes"},

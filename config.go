@@ -64,7 +64,8 @@ type Config struct {
 	AutoOffsetReset processor.OffsetReset
 
 	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). A new owner
-	// ends a dead one's transaction without waiting for it. Defaults to 60 s.
+	// ends a dead one's transaction without waiting for it. Rounded down to 10 ms: the last digit is in use, see
+	// docs/format/transaction-timeout.md. At least 100 ms, defaults to 60 s.
 	TransactionTimeout time.Duration
 	// MaxRequestBytes bounds one record batch (max.request.size). Defaults to 1 MiB less a little, as the broker's
 	// max.message.bytes does.
@@ -137,6 +138,7 @@ const (
 	defaultSessionTimeout     = 45 * time.Second
 	defaultRebalanceTimeout   = 60 * time.Second
 	defaultTransactionTimeout = 60 * time.Second
+	transactionTimeoutMin     = 100 * time.Millisecond
 	defaultRetryTimeout       = 5 * time.Minute
 	defaultConnectTimeout     = 30 * time.Second
 	defaultMetadataMaxAge     = 30 * time.Second
@@ -241,6 +243,9 @@ func (c *Config) validate() error {
 	if c.CommitInterval >= c.TransactionTimeout && c.ProcessingGuarantee == eos.ExactlyOnceV2 {
 		bad("TransactionTimeout", c.TransactionTimeout,
 			fmt.Sprintf("want more than CommitInterval (%s), or the broker aborts every transaction", c.CommitInterval))
+	}
+	if c.TransactionTimeout < transactionTimeoutMin {
+		bad("TransactionTimeout", c.TransactionTimeout, fmt.Sprintf("want at least %s", transactionTimeoutMin))
 	}
 	if c.RebalanceTimeout < time.Second {
 		bad("RebalanceTimeout", c.RebalanceTimeout, "want at least 1s")
