@@ -65,7 +65,7 @@ sample() {
   kill -0 "$app" 2>/dev/null || { tail -20 "$dir/app.log" >&2; echo "the application ended by itself" >&2; exit 1; }
   stats=$(curl -sf --max-time 5 "http://127.0.0.1:$port/stats") || { echo "no answer from the application" >&2; exit 1; }
   read -r _ goroutines _ heap _ rss <<<"$stats"
-  state=$(du -sk "$dir/state" | awk '{ printf "%.1f", $1 / 1024 }')
+  state=$({ du -sk "$dir/state" 2>/dev/null || true; } | awk '{ printf "%.1f", $1 / 1024 }')
   lag=$(tool Lag --in "in-$id" --app-id "$id")
   echo "$1 $((SECONDS - began)) $goroutines $heap $rss $state $lag" >>"$dir/samples"
   echo "| $1 | $((SECONDS - began)) | $goroutines | $heap | $rss | $state | $lag |"
