@@ -36,11 +36,7 @@ func fixedKeyProcessors() map[string]func(s *step) *fixedProc {
 			return "@" + strconv.FormatInt(r.Timestamp, 10)
 		}),
 		"header_read": fixedSuffix(func(s *step, r fixedRecord) string {
-			value, found := r.Header(s.Args.Name)
-			if !found {
-				return "[-]"
-			}
-			return "[" + string(value) + "]"
+			return showHeader(r.Header(s.Args.Name))
 		}),
 	}
 }

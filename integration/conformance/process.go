@@ -28,12 +28,8 @@ func addProcess(b *build, s *step) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var opts []topology.ProcessOption
-	if s.Store != "" {
-		opts = append(opts, topology.WithStores(s.Store))
-	}
 	return topology.Process(on, func() processor.Processor[text, text, text, text] { return newProcessor(s) },
-		textSerde(), textSerde(), opts...), nil
+		textSerde(), textSerde(), connected(s)...), nil
 }
 
 func addProcessValues(b *build, s *step) (any, error) {
@@ -45,10 +41,14 @@ func addProcessValues(b *build, s *step) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var opts []topology.ProcessOption
-	if s.Store != "" {
-		opts = append(opts, topology.WithStores(s.Store))
-	}
 	return topology.ProcessValues(on, func() processor.FixedKeyProcessor[text, text, text] { return newProcessor(s) },
-		textSerde(), opts...), nil
+		textSerde(), connected(s)...), nil
+}
+
+// connected is the option that connects a step's processor to its store, if it has one.
+func connected(s *step) []topology.ProcessOption {
+	if s.Store == "" {
+		return nil
+	}
+	return []topology.ProcessOption{topology.WithStores(s.Store)}
 }

@@ -348,10 +348,13 @@ func headerRemove(s *step) *proc {
 
 func headerRead(s *step) *proc {
 	return suffix(func(_ procContext, r textRecord) string {
-		value, found := r.Header(s.Args.Name)
-		if !found {
-			return "[-]"
-		}
-		return "[" + string(value) + "]"
+		return showHeader(r.Header(s.Args.Name))
 	})(s)
+}
+
+func showHeader(value []byte, found bool) string {
+	if !found {
+		return "[-]"
+	}
+	return "[" + string(value) + "]"
 }
