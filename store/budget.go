@@ -21,8 +21,8 @@ const (
 //	     ones may reach twice the limit before the commit waits: at most 3/4 S, normally 1/2 S
 //	S/16 is each of Badger's memtables, normally one, up to three (between 4 and 32 MiB)
 //
-// Twice as much for tables during a restore and until the first flush after it. Badger's tables are memory-mapped files:
-// they are the operating system's page cache, and not counted.
+// Twice as much for tables during a restore and until the first flush after it. Badger's tables are memory-mapped
+// files: they are the operating system's page cache, and not counted.
 // Badger's part is fixed when a set opens, the limit of the tables follows the number of open sets at each commit.
 // Uncommitted writes count towards the tables; see [Set.UncommittedBytes] for bounding them.
 type Budget struct {
