@@ -6,8 +6,8 @@ import (
 )
 
 // Window is a span of event time, in milliseconds since the Unix epoch. Whether End belongs to it depends on its kind:
-// not for tumbling, hopping and calendar windows; it does for sliding and session windows (Kafka Streams' TimeWindow and
-// SessionWindow).
+// not for tumbling, hopping and calendar windows; it does for sliding and session windows (Kafka Streams' TimeWindow
+// and SessionWindow).
 type Window struct {
 	Start int64
 	End   int64

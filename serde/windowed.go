@@ -9,8 +9,8 @@ import (
 )
 
 // TimeWindowed is the serde of keys of windows of one size: the key's bytes and the window's start as eight bytes, big
-// endian, as Kafka Streams' TimeWindowedSerializer writes them. The end is not written: it is start + size when a key is
-// decoded.
+// endian, as Kafka Streams' TimeWindowedSerializer writes them. The end is not written: it is start + size when a key
+// is decoded.
 func TimeWindowed[K any](key Serde[K], size time.Duration) Serde[record.Windowed[K]] {
 	return timeWindowedSerde[K]{key: key, endOf: func(start int64) int64 { return start + size.Milliseconds() }}
 }

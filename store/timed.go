@@ -21,7 +21,7 @@ import (
 //
 // Keys behind the data tag, all numbers big endian:
 //
-//	grid:     │ time 8 │ key │            times are multiples of an interval: a key's rows are looked up one by one
+//	grid:     │ time 8 │ key │            the times that there can be are known: a key's rows are looked up one by one
 //	segments: │ segment 8 │ key │ time 8 │ more 0 or 8 │     segment = time / segment length
 //
 // more tells rows of a key and time apart: a session's start, or a duplicate's number.
@@ -37,8 +37,8 @@ type timed[K, V any] struct {
 	key       serde.Serde[K]
 	keyBytes  []byte // scratch
 	retention int64
-	grid      int64 // interval of times; 0: segments
-	segment   int64 // length
+	next      func(t int64) int64 // the first time on the grid from t on; nil: segments
+	segment   int64               // length
 	more      bool
 	caching   bool
 }
@@ -54,7 +54,7 @@ const timeBytes = 8
 // timedConfig is how the rows of a timed store lie.
 type timedConfig struct {
 	retention time.Duration
-	grid      time.Duration
+	next      func(t int64) int64
 	more      bool
 }
 
@@ -72,7 +72,7 @@ func newTimed[K, V any](
 	}
 	s := &timed[K, V]{
 		data: newPartBuffer(name, env, dataTag, value), clocks: newClocks(name, env, clockTag),
-		key: key, retention: c.retention.Milliseconds(), grid: c.grid.Milliseconds(), more: c.more,
+		key: key, retention: c.retention.Milliseconds(), next: c.next, more: c.more,
 		segment: max(c.retention/2, segmentMin).Milliseconds(), caching: env.CachingEnabled,
 	}
 	s.keyBytes = slices.Clone(s.data.prefix)
@@ -107,7 +107,7 @@ func (s *timed[K, V]) expired(t int64) bool { return t <= s.observed.now-s.reten
 // expiredBelow returns the key below which every row has expired, as far as is committed.
 func (s *timed[K, V]) expiredBelow() []byte {
 	first := max(0, s.observed.committed-s.retention+1) // the first time that has not
-	if s.grid == 0 {
+	if s.next == nil {
 		first /= s.segment
 	}
 	return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(first))
@@ -116,7 +116,7 @@ func (s *timed[K, V]) expiredBelow() []byte {
 // encode returns the key of a row in s.keyBytes.
 func (s *timed[K, V]) encode(k K, t, more int64) ([]byte, error) {
 	b := s.keyBytes[:len(s.data.prefix)]
-	if s.grid == 0 {
+	if s.next == nil {
 		b = binary.BigEndian.AppendUint64(b, uint64(t/s.segment))
 	} else {
 		b = binary.BigEndian.AppendUint64(b, uint64(t))
@@ -125,7 +125,7 @@ func (s *timed[K, V]) encode(k K, t, more int64) ([]byte, error) {
 	if err != nil {
 		return nil, &CodecError{Store: s.name, Op: "encode key", Err: err}
 	}
-	if s.grid == 0 {
+	if s.next == nil {
 		b = binary.BigEndian.AppendUint64(b, uint64(t))
 		if s.more {
 			b = binary.BigEndian.AppendUint64(b, uint64(more))
@@ -210,7 +210,7 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 		if from > to {
 			return
 		}
-		if s.grid > 0 {
+		if s.next != nil {
 			s.ofKeyOnGrid(k, from, to, reverse, yield)
 			return
 		}
@@ -254,19 +254,16 @@ func (s *timed[K, V]) alive(from, to int64) (int64, int64) {
 }
 
 func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(row[K, V], error) bool) {
-	first, last, step := (from+s.grid-1)/s.grid*s.grid, to/s.grid*s.grid, s.grid
-	if first > last {
-		return
+	var times []int64
+	for t := s.next(from); t <= to; t = s.next(t + 1) {
+		times = append(times, t)
 	}
 	if reverse {
-		first, last, step = last, first, -s.grid
+		slices.Reverse(times)
 	}
-	for t := first; ; t += step {
+	for _, t := range times {
 		v, ts, found, err := s.get(k, t, 0)
 		if (found || err != nil) && (!yield(row[K, V]{key: k, time: t, value: v, timestamp: ts}, err) || err != nil) {
-			return
-		}
-		if t == last {
 			return
 		}
 	}
@@ -281,7 +278,7 @@ func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], err
 			return
 		}
 		lo, hi := from, to
-		if s.grid == 0 {
+		if s.next == nil {
 			lo, hi = from/s.segment, to/s.segment
 		}
 		bound := func(n int64) []byte {
@@ -319,7 +316,7 @@ func (s *timed[K, V]) decodeKnown(k K, at scanned[V], err error) (row[K, V], err
 func (s *timed[K, V]) decode(at scanned[V]) (r row[K, V], err error) {
 	head := len(s.data.prefix) + timeBytes
 	least := head
-	if s.grid == 0 {
+	if s.next == nil {
 		least += timeBytes
 		if s.more {
 			least += timeBytes
@@ -332,7 +329,7 @@ func (s *timed[K, V]) decode(at scanned[V]) (r row[K, V], err error) {
 		}
 	}
 	key := at.key[head:]
-	if s.grid > 0 {
+	if s.next != nil {
 		r.time = int64(binary.BigEndian.Uint64(at.key[len(s.data.prefix):]))
 		err = s.value(&r, at)
 	} else {

@@ -37,8 +37,11 @@ type WindowConfig struct {
 	// Grid says that all starts are multiples of it. Rows then lie in the order of (start, key), and those of one key
 	// are found by looking each start up. Defaults to any start: rows lie by segments of time and by key.
 	Grid time.Duration
+	// NextStart is Grid for starts that are no multiples: it returns the first start from t on.
+	NextStart func(t int64) int64
 	// RetainDuplicates keeps every row of a key and start, in the order in which they were put (Kafka Streams'
-	// retainDuplicates). It excludes Grid.
+	// retainDuplicates). It excludes Grid and
+	// NextStart.
 	RetainDuplicates bool
 }
 
@@ -53,11 +56,15 @@ func WindowSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V],
 func newWindow[K, V any](
 	name string, env Env, key serde.Serde[K], value serde.Serde[V], c WindowConfig,
 ) (Store, error) {
-	if c.RetainDuplicates && c.Grid != 0 {
-		return nil, fmt.Errorf("store: %s: RetainDuplicates excludes Grid", name)
+	next := c.NextStart
+	if grid := c.Grid.Milliseconds(); grid > 0 && next == nil {
+		next = func(t int64) int64 { return (t + grid - 1) / grid * grid }
+	}
+	if c.RetainDuplicates && next != nil {
+		return nil, fmt.Errorf("store: %s: RetainDuplicates excludes Grid and NextStart", name)
 	}
 	t, err := newTimed(name, env, key, value, timedConfig{
-		retention: c.Retention, grid: c.Grid, more: c.RetainDuplicates,
+		retention: c.Retention, next: next, more: c.RetainDuplicates,
 	})
 	if err != nil {
 		return nil, err

@@ -46,6 +46,19 @@ type step struct {
 	Args      arguments `json:"args"`
 	Branches  []branch  `json:"branches"`
 	Default   string    `json:"default"`
+	Windows   windows   `json:"windows"`
+	Emit      string    `json:"emit"`
+	Retention int64     `json:"retentionMs"`
+}
+
+// windows describe those of a windowedBy.
+type windows struct {
+	Type         string `json:"type"`
+	SizeMs       int64  `json:"sizeMs"`
+	AdvanceMs    int64  `json:"advanceMs"`
+	GraceMs      int64  `json:"graceMs"`
+	DifferenceMs int64  `json:"differenceMs"`
+	GapMs        int64  `json:"gapMs"`
 }
 
 // branch is one of a split.
@@ -98,6 +111,8 @@ type wantedStore struct {
 // entry is a row of a store; a nil TS is not compared.
 type entry struct {
 	Key   text   `json:"key"`
+	Start *int64 `json:"start,omitempty"`
+	End   *int64 `json:"end,omitempty"`
 	Value text   `json:"value"`
 	TS    *int64 `json:"ts,omitempty"`
 }
