@@ -34,11 +34,13 @@ func (s *Set) maybeFlush() error {
 	if !s.written {
 		limit *= firstTables // nothing else needs the memory yet, and fewer flushes are fewer tables to merge
 	}
+	expired := false
 	for _, st := range s.stores {
 		bytes += st.activeBytes()
+		expired = expired || st.mostlyExpired()
 	}
 	old := s.config.Clock != nil && s.config.Clock()-s.dirtySince >= s.config.FlushInterval.Milliseconds()
-	if bytes <= limit && !old {
+	if bytes <= limit && !old && !expired {
 		return nil
 	}
 	if s.running != nil {
