@@ -23,7 +23,7 @@ type operator func(b *build, s *step) (any, error)
 func operators() map[string]operator {
 	all := make(map[string]operator)
 	for _, family := range []map[string]operator{
-		sourceOperators(), statelessOperators(), aggregateOperators(), tableOperators(), processOperators(),
+		sourceOperators(), statelessOperators(), aggregateOperators(), tableOperators(), joinOperators(), processOperators(),
 	} {
 		maps.Copy(all, family)
 	}
