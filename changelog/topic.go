@@ -11,7 +11,8 @@ import (
 // TopicName returns <application-id>-<store>-changelog, Kafka Streams' name.
 func TopicName(applicationID, store string) string { return applicationID + "-" + store + "-changelog" }
 
-// RepartitionTopicName returns the physical name of a repartition topic, whose logical name ends in "-repartition".
+// RepartitionTopicName returns the physical name of a topic between two sub-topologies, whose logical name ends in
+// "-repartition", or in "-topic" if it belongs to a foreign-key join.
 func RepartitionTopicName(applicationID, logical string) string { return applicationID + "-" + logical }
 
 // TopicConfig returns the configuration of a new changelog topic: compacted, with the user's overrides on top.

@@ -11,6 +11,7 @@ func joinOperators() map[string]operator {
 	return map[string]operator{
 		"streamTableJoin": addStreamTableJoin,
 		"tableTableJoin":  addTableTableJoin,
+		"foreignKeyJoin":  addForeignKeyJoin,
 	}
 }
 
@@ -74,6 +75,40 @@ func joinTables[K any](b *build, s *step, left *topology.KTable[K, text]) (any, 
 	case "outer":
 		return topology.OuterJoinTables(left, right,
 			func(l, r maybe) text { return f(keyText{}, l.Value, r.Value) }, textSerde(), stored(s)...), nil
+	default:
+		return nil, unknownKind(s)
+	}
+}
+
+func addForeignKeyJoin(b *build, s *step) (any, error) {
+	left, err := from[table](b, s.Left)
+	if err != nil {
+		return nil, err
+	}
+	right, err := from[table](b, s.Right)
+	if err != nil {
+		return nil, err
+	}
+	keyOf, err := keyFuncOf(s.FKFn)
+	if err != nil {
+		return nil, err
+	}
+	foreignKey := func(k, v text) text { return keyOf(plainKey(k), v) }
+	f, err := joinerOf(s.Fn)
+	if err != nil {
+		return nil, err
+	}
+	var opts []topology.ForeignKeyJoinOption
+	if s.Store != "" {
+		opts = append(opts, topology.As(s.Store))
+	}
+	switch s.Kind {
+	case "inner":
+		return topology.ForeignKeyJoinWithKey(left, right, foreignKey,
+			func(l, r text) text { return f(keyText{}, l, r) }, textSerde(), opts...), nil
+	case "left":
+		return topology.LeftForeignKeyJoinWithKey(left, right, foreignKey,
+			func(l text, r maybe) text { return f(keyText{}, l, r.Value) }, textSerde(), opts...), nil
 	default:
 		return nil, unknownKind(s)
 	}
