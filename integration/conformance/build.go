@@ -14,6 +14,7 @@ type (
 	table         = *topology.KTable[text, text]
 	groupedStream = *topology.KGroupedStream[text, text]
 	groupedTable  = *topology.KGroupedTable[text, text]
+	globalTable   = *topology.GlobalKTable[text, text]
 )
 
 // operator adds a step to the topology and returns what later steps refer to by its id; nil if nothing.
@@ -24,6 +25,7 @@ func operators() map[string]operator {
 	all := make(map[string]operator)
 	for _, family := range []map[string]operator{
 		sourceOperators(), statelessOperators(), aggregateOperators(), tableOperators(), processOperators(),
+		globalOperators(),
 	} {
 		maps.Copy(all, family)
 	}

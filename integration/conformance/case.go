@@ -31,6 +31,7 @@ type step struct {
 	Topics    []string  `json:"topics"`
 	TSField   *int      `json:"tsField"`
 	Store     string    `json:"store"`
+	Global    bool      `json:"global"`
 	HistoryMs int64     `json:"historyMs"`
 	From      string    `json:"from"`
 	Left      string    `json:"left"`
@@ -44,6 +45,9 @@ type step struct {
 	Type      string    `json:"type"`
 	Processor string    `json:"processor"`
 	Args      arguments `json:"args"`
+	Kind      string    `json:"kind"`
+	FKFn      string    `json:"fkFn"`
+	GraceMs   *int64    `json:"graceMs"`
 	Branches  []branch  `json:"branches"`
 	Default   string    `json:"default"`
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 	"strconv"
@@ -136,16 +137,20 @@ func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
 	}
 	switch kv := st.(type) {
 	case textStore:
-		return rows(kv, func(v text) text { return v })
+		return rows(kv.All(), func(v text) text { return v })
+	case textGlobal:
+		return rows(kv.All(), func(v text) text { return v })
 	case *store.KeyValue[text, int64]:
-		return rows(kv, func(n int64) text { return some(strconv.FormatInt(n, 10)) })
+		return rows(kv.All(), func(n int64) text { return some(strconv.FormatInt(n, 10)) })
 	default:
 		return nil, fmt.Errorf("conformance: cannot read a %T", st)
 	}
 }
 
-func rows[V any](kv *store.KeyValue[text, V], shown func(V) text) (all []entry, err error) {
-	for e, err := range kv.All() {
+func rows[V any](
+	of iter.Seq2[store.KeyValueEntry[text, V], error], shown func(V) text,
+) (all []entry, err error) {
+	for e, err := range of {
 		if err != nil {
 			return nil, err
 		}
