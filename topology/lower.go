@@ -93,7 +93,7 @@ func (b *Builder) lower() *processor.Plan {
 		behind[i] = g.behind
 		p.Globals = append(p.Globals, &processor.GlobalStore{
 			Source: g.source.lower(), Processor: g.processor.lower(),
-			Store: &processor.StoreSpec{Spec: g.store.spec, Position: g.store.position, SourceTopic: g.source.topics[0]},
+			Store: &processor.StoreSpec{Spec: g.store.spec, Position: g.store.position},
 		})
 	}
 	p.Subtopologies = subtopologies(p, behind)
