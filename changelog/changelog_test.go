@@ -105,9 +105,12 @@ func TestReplay(t *testing.T) {
 func TestTopics(t *testing.T) {
 	require.Equal(t, "app-counts-changelog", changelog.TopicName("app", "counts"))
 	require.Equal(t, "app-x-repartition", changelog.RepartitionTopicName("app", "x-repartition"))
-	require.Equal(t, "compact", changelog.TopicConfig(nil)["cleanup.policy"])
+	require.Equal(t, "compact", changelog.TopicConfig(0, nil)["cleanup.policy"])
 	overrides := map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "5"}
-	require.Equal(t, "compact,delete", changelog.TopicConfig(overrides)["cleanup.policy"])
+	require.Equal(t, "compact,delete", changelog.TopicConfig(0, overrides)["cleanup.policy"])
+	expiring := changelog.TopicConfig(time.Hour, nil)
+	require.Equal(t, "compact,delete", expiring["cleanup.policy"])
+	require.Equal(t, "90000000", expiring["retention.ms"], "the store's hour and a day")
 	require.Equal(t, "-1", changelog.RepartitionTopicConfig()["retention.ms"])
 
 	require.NoError(t, changelog.CheckPartitions("t", 3, 3))
@@ -129,7 +132,7 @@ func TestTopics(t *testing.T) {
 		{"delete, compact", overrides, true},
 		{"compact", overrides, false},
 	} {
-		err := changelog.CheckPolicy("t", map[string]string{"cleanup.policy": c.have}, c.overrides)
+		err := changelog.CheckPolicy("t", map[string]string{"cleanup.policy": c.have}, 0, c.overrides)
 		require.Equal(t, c.ok, err == nil, "%v: %v", c, err)
 	}
 	for value, want := range map[string]time.Duration{

@@ -14,12 +14,21 @@ func TopicName(applicationID, store string) string { return applicationID + "-" 
 // RepartitionTopicName returns the physical name of a repartition topic, whose logical name ends in "-repartition".
 func RepartitionTopicName(applicationID, logical string) string { return applicationID + "-" + logical }
 
-// TopicConfig returns the configuration of a new changelog topic: compacted, with the user's overrides on top.
-func TopicConfig(overrides map[string]string) map[string]string {
+// AdditionalRetention is how much longer a changelog keeps rows that expire than their store does, since the broker goes
+// by its own clock (Kafka Streams' windowstore.changelog.additional.retention.ms).
+const AdditionalRetention = 24 * time.Hour
+
+// TopicConfig returns the configuration of a new changelog topic: compacted, of a store whose rows expire also deleted
+// by age, with the user's overrides on top. retention is the store's, 0 if nothing expires.
+func TopicConfig(retention time.Duration, overrides map[string]string) map[string]string {
 	c := map[string]string{
 		"cleanup.policy": "compact",
 		// Kafka Streams' setting: timestamps are the records' own.
 		"message.timestamp.type": "CreateTime",
+	}
+	if retention > 0 {
+		c["cleanup.policy"] = "compact,delete"
+		c["retention.ms"] = strconv.FormatInt((retention + AdditionalRetention).Milliseconds(), 10)
 	}
 	maps.Copy(c, overrides)
 	return c
@@ -60,8 +69,8 @@ func CheckPartitions(topic string, have, want int32) error {
 }
 
 // CheckPolicy compares the clean-up policy of an existing changelog with what keeps state complete.
-func CheckPolicy(topic string, config map[string]string, overrides map[string]string) error {
-	want := TopicConfig(overrides)["cleanup.policy"]
+func CheckPolicy(topic string, config map[string]string, retention time.Duration, overrides map[string]string) error {
+	want := TopicConfig(retention, overrides)["cleanup.policy"]
 	have := config["cleanup.policy"]
 	if have == "" || samePolicy(have, want) {
 		return nil

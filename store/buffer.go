@@ -23,8 +23,10 @@ import (
 //
 // Owned by the task goroutine. The flush goroutine reads the frozen table, which nobody writes.
 type buffer[V any] struct {
-	name    string
-	prefix  []byte
+	name   string
+	prefix []byte
+	// label is what stands before a key in the changelog: the tag of a part of a composite store.
+	label   []byte
 	engine  Engine
 	context *Context
 	value   serde.Serde[V]
@@ -85,6 +87,13 @@ func newBuffer[V any](name string, env Env, value serde.Serde[V]) *buffer[V] {
 		valueBytes: 16,
 		scratch:    make([]byte, 0, 64),
 	}
+}
+
+// newPartBuffer is newBuffer for the part of a composite store with that tag. env is the store's.
+func newPartBuffer[V any](name string, env Env, tag byte, value serde.Serde[V]) *buffer[V] {
+	b := newBuffer(name, env.of(tag), value)
+	b.label = b.prefix[len(env.Prefix):]
+	return b
 }
 
 // isNil reports that v, of a type that has a nil, is nil: for all of them the first word is then zero.
@@ -179,6 +188,37 @@ func (b *buffer[V]) decodeStored(key, stored []byte) (v V, ts int64, err error) 
 func (b *buffer[V]) put(key []byte, v V, exists bool, ts int64, headers []record.Header) error {
 	t := b.active
 	return b.write(t.findOrAdd(key), key, v, exists, ts, headers)
+}
+
+// updated is the outcome of update.
+type updated[V any] struct {
+	v         V
+	exists    bool
+	timestamp int64
+	// moved says that f used the store, so that the caller has to encode the key again and put v itself.
+	moved bool
+}
+
+// update replaces the state of key by what f makes of it, with one look-up.
+func (b *buffer[V]) update(
+	key []byte, headers []record.Header, f func(old V, timestamp int64, exists bool) (V, int64, bool),
+) (u updated[V], err error) {
+	e, err := b.load(key)
+	if err != nil {
+		return u, err
+	}
+	var old V
+	var oldTimestamp int64
+	exists := e.flags&flagExists != 0
+	if exists {
+		old, oldTimestamp = e.cur, e.ts
+	}
+	size, i := len(b.active.entries), b.active.last
+	u.v, u.timestamp, u.exists = f(old, oldTimestamp, exists)
+	if u.moved = len(b.active.entries) != size || b.active.last != i; u.moved {
+		return u, nil // both the entry's place and the key, which is scratch memory, may be others
+	}
+	return u, b.write(i, key, u.v, u.exists, u.timestamp, headers)
 }
 
 // write is put with the entry at hand.
@@ -355,16 +395,16 @@ func (b *buffer[V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
 	b.sealedBytes, b.dirtyBytes = b.dirtyBytes, 0
 	b.orderSealed()
 	total := 0
-	short := make([]byte, headBytes)
+	short := append(make([]byte, 0, len(b.label)+headBytes), b.label...)
 	buf := b.scratch
 	for _, i := range b.sealed {
 		e := &b.active.entries[i]
 		e.flags ^= flagDirtyActive | flagDirtySealed
 		var key []byte
 		if int(e.keyLen) <= len(b.prefix)+headBytes {
-			key = appendShortKey(short[:0], e, len(b.prefix)) // not the arena: one cache miss less
+			key = appendShortKey(short[:len(b.label)], e, len(b.prefix)) // not the arena: one cache miss less
 		} else {
-			key = b.active.keyOf(i)[len(b.prefix):]
+			key = b.active.keyOf(i)[len(b.prefix)-len(b.label):]
 		}
 		if e.flags&flagExists == 0 {
 			changelog.Append(key, nil, e.ts, nil)
@@ -508,7 +548,7 @@ func (b *buffer[V]) freeze() {
 func (b *buffer[V]) committedCount() int { return b.active.committed }
 
 // eachFrozen calls yield with the committed entries of the frozen table in key order. Called by the flush goroutine.
-func (b *buffer[V]) eachFrozen(t any, yield func(Entry) bool) bool {
+func (b *buffer[V]) eachFrozen(t any, _ bool, yield func(Entry) bool) bool {
 	f, ok := t.(*table[V])
 	if !ok {
 		panic(fmt.Sprintf("store: %s: %T is a table of another store", b.name, t))
@@ -557,7 +597,9 @@ type layered interface {
 	cachedUpdates() int
 	freeze()
 	frozenTable() any
-	eachFrozen(table any, yield func(Entry) bool) bool
+	// eachFrozen calls yield with the entries of a frozen table, in key order. With expire the engine may be read
+	// meanwhile: rows in it that have expired are deleted by the way. Called by the flush goroutine.
+	eachFrozen(table any, expire bool, yield func(Entry) bool) bool
 	close()
 }
 

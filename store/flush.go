@@ -101,12 +101,12 @@ func (s *Set) runFlush(
 	var err error
 	switch {
 	case ingest: // first, since it holds a lock
-		err = s.disk.ingest(entriesOf(disk, names), checkpoint)
+		err = s.disk.ingest(entriesOf(disk, names, false), checkpoint)
 	case s.disk != nil:
-		err = s.disk.Flush(entriesOf(disk, names), checkpoint)
+		err = s.disk.Flush(entriesOf(disk, names, true), checkpoint)
 	}
 	if err == nil && s.memory != nil {
-		err = s.memory.Flush(entriesOf(memory, nil), checkpoint)
+		err = s.memory.Flush(entriesOf(memory, nil, true), checkpoint)
 	}
 	if err != nil {
 		return &FlushError{Task: s.config.TaskID, Dir: s.config.Dir, Err: err}
@@ -114,15 +114,16 @@ func (s *Set) runFlush(
 	return nil
 }
 
-// entriesOf yields the committed entries of the stores in key order, behind the table of names.
-func entriesOf(stores []frozenStore, names []byte) iter.Seq[Entry] {
+// entriesOf yields the committed entries of the stores in key order, behind the table of names. With expire the engine
+// may be read.
+func entriesOf(stores []frozenStore, names []byte, expire bool) iter.Seq[Entry] {
 	slices.SortFunc(stores, func(a, b frozenStore) int { return int(a.prefix) - int(b.prefix) })
 	return func(yield func(Entry) bool) {
 		if names != nil && !yield(Entry{Key: []byte(namesKey), Value: names}) {
 			return
 		}
 		for _, st := range stores {
-			if !st.eachFrozen(st.table, yield) {
+			if !st.eachFrozen(st.table, expire, yield) {
 				return
 			}
 		}

@@ -168,26 +168,14 @@ func (s *KeyValue[K, V]) Update(
 	if err != nil {
 		return err
 	}
-	e, err := s.load(key)
-	if err != nil {
+	u, err := s.update(key, headers, f)
+	if err != nil || !u.moved {
 		return err
 	}
-	var old V
-	var oldTimestamp int64
-	exists := e.flags&flagExists != 0
-	if exists {
-		old, oldTimestamp = e.cur, e.ts
+	if key, err = s.encodeKey(k); err != nil {
+		return err
 	}
-	size, i := len(s.active.entries), s.active.last
-	v, timestamp, exists := f(old, oldTimestamp, exists)
-	if len(s.active.entries) != size || s.active.last != i {
-		// f used the store: both the entry's place and the scratch key may be others.
-		if key, err = s.encodeKey(k); err != nil {
-			return err
-		}
-		return s.put(key, v, exists, timestamp, headers)
-	}
-	return s.write(i, key, v, exists, timestamp, headers)
+	return s.put(key, u.v, u.exists, u.timestamp, headers)
 }
 
 // Range yields the entries with lo <= key <= hi in key order.

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -48,6 +49,9 @@ type Spec struct {
 	CachingEnabled bool
 	// InMemory keeps the store in memory instead of Badger; it is restored from the changelog at each start.
 	InMemory bool
+	// Retention is how long the store keeps a row, of stores whose rows expire. The changelog topic then forgets them too,
+	// a day later. 0: rows are kept until they are deleted.
+	Retention time.Duration
 	// ChangelogConfig overrides topic configuration of the changelog.
 	ChangelogConfig map[string]string
 	// New makes the store of one task.

@@ -2,10 +2,12 @@ package topology
 
 import (
 	"maps"
+	"time"
 
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // Options come in families, one per kind of operator, so that the compiler rejects one in the wrong place. An option
@@ -19,7 +21,7 @@ type (
 	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }
 	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
-	// [WithoutLogging], [InMemory], [ChangelogConfig], and [Named] for the node.
+	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], and [Named] for the node.
 	StoreOption interface{ applyStore(c *storeConfig) }
 	// GroupOption is for [GroupBy] and GroupByKey (Kafka Streams' Grouped): [Named], [WithSerdes].
 	GroupOption interface{ applyGroup(c *groupConfig) }
@@ -56,6 +58,7 @@ type (
 		loggingDisabled bool
 		inMemory        bool
 		changelog       map[string]string
+		retention       time.Duration
 	}
 	groupConfig struct {
 		nodeConfig
@@ -141,6 +144,21 @@ func ChangelogConfig(config map[string]string) Materialized {
 		}
 		maps.Copy(c.changelog, config)
 	}
+}
+
+// Retention says how long the store of a windowed aggregation keeps a window, in event time behind the newest (Kafka
+// Streams' Materialized.withRetention). It serves interactive reads and must not be less than the default: what results
+// need, the size of a window and its grace (of sessions, the gap and the grace).
+func Retention(retention time.Duration) Materialized {
+	return func(c *storeConfig) { c.retention = retention }
+}
+
+// configure carries the options that every kind of store has into its spec.
+func (c *storeConfig) configure(spec *store.Spec) {
+	spec.LoggingDisabled = c.loggingDisabled
+	spec.CachingEnabled = !c.cachingDisabled
+	spec.InMemory = c.inMemory
+	spec.ChangelogConfig = c.changelog
 }
 
 // Consumed is an option about how a topic is read.

@@ -4,14 +4,29 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Reduce folds the values of each key into one of the same type (Kafka Streams' reduce). The first value is taken as it
-// is. Records with a null key or value are dropped. A nil result deletes the row; the next value is then a first one
-// again. The result's timestamp is the highest of the key's records since then. f must not modify its arguments.
-func Reduce[K, V any](g *KGroupedStream[K, V], f func(aggregate, value V) V, opts ...StoreOption) *KTable[K, V] {
-	g.stream.b.needFunc("Reduce", f == nil)
-	return addAggregation(g, "Reduce", "KSTREAM-REDUCE-", "KSTREAM-REDUCE-STATE-STORE-", opts, g.valueSerde,
-		func(r rows[K, V]) listener { return &reduceNode[K, V]{rows: r, f: f, null: record.NullnessOf[V]()} })
+// Reduce folds the values of each key, or of each key and window, into one of the same type (Kafka Streams' reduce). The
+// first value is taken as it is. Records with a null key are dropped, those with a null value too, unless there are
+// windows other than sliding ones. A nil result deletes the row; the next value is then a first one again. The result's
+// timestamp is the highest of the records since then (of a session: its end). f must not modify its arguments.
+func Reduce[K, V, RK any](g Grouped[K, V, RK], f func(aggregate, value V) V, opts ...StoreOption) *KTable[RK, V] {
+	grouped := g.group()
+	grouped.stream.b.needFunc("Reduce", f == nil)
+	if g.windows() == nil {
+		return unwindowed[RK](addAggregation(grouped, "Reduce", reducePrefix, reduceStorePrefix, opts, grouped.valueSerde,
+			func(r rows[K, V]) listener { return &reduceNode[K, V]{rows: r, f: f, null: record.NullnessOf[V]()} }))
+	}
+	return aggregation(g, fold[K, V, V]{
+		operator: "Reduce", prefix: reducePrefix, storePrefix: reduceStorePrefix,
+		valueSerde: grouped.valueSerde, opts: opts,
+		first: func(v V) V { return v }, add: func(_ K, v, aggregate V) V { return f(aggregate, v) },
+		merge: func(_ K, a, b V) V { return f(a, b) },
+	})
 }
+
+const (
+	reducePrefix      = "KSTREAM-REDUCE-"
+	reduceStorePrefix = "KSTREAM-REDUCE-STATE-STORE-"
+)
 
 // reduceNode folds values. Owned by the task goroutine.
 type reduceNode[K, V any] struct {

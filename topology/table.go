@@ -32,6 +32,9 @@ type tableState struct {
 	materialize func()
 	// keepsOld says that the node knows old values by its nature, as aggregates do.
 	keepsOld bool
+	// windowed says that the keys are windows, which are final closeAfter milliseconds behind their ends.
+	windowed   bool
+	closeAfter int64
 }
 
 // sendOldValues asks that the table's updates carry old values, and reports whether they will. With force, a source
@@ -61,7 +64,9 @@ func deriveTable[K, V, V2 any](
 		o.applyStore(&c)
 	}
 	name := t.b.nodeName(c.name, prefix)
-	state := &tableState{parent: t.state, sendOld: sendOld}
+	state := &tableState{
+		parent: t.state, sendOld: sendOld, windowed: t.state.windowed, closeAfter: t.state.closeAfter,
+	}
 	node := t.b.addNode(operator, rowsNode(name, state, newNode), t.node)
 	if c.store != "" {
 		state.store = c.store
@@ -77,10 +82,7 @@ func addStoreFor[K, V any](
 ) {
 	needSerdes(b, operator, fmt.Sprintf("the store %q", name), keySerde, valueSerde)
 	spec := store.KeyValueSpec(name, keySerde, valueSerde)
-	spec.LoggingDisabled = c.loggingDisabled
-	spec.CachingEnabled = !c.cachingDisabled
-	spec.InMemory = c.inMemory
-	spec.ChangelogConfig = c.changelog
+	c.configure(&spec)
 	b.addStore(operator, spec)
 	node.useStore(name)
 }

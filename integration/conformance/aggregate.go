@@ -24,29 +24,39 @@ func addGroupByKey(b *build, s *step) (any, error) {
 }
 
 func addGroupBy(b *build, s *step) (any, error) {
+	key, err := keyFuncOf(s.KeyFn)
+	if err != nil {
+		return nil, err
+	}
 	switch on := b.made[s.From].(type) {
 	case stream:
-		f, err := keyFuncOf(s.KeyFn)
-		if err != nil {
-			return nil, err
-		}
-		return topology.GroupBy(on, func(k, v text) text { return f(plainKey(k), v) }, textSerde()), nil
+		return topology.GroupBy(on, mapped[text](key), textSerde()), nil
+	case windowedStream:
+		return topology.GroupBy(on, mapped[windowed](key), textSerde()), nil
 	case table:
-		key, value, err := keyAndValueFuncs(s)
-		if err != nil {
-			return nil, err
-		}
-		return topology.GroupTableBy(on, func(k, v text) (text, text) {
-			return key(plainKey(k), v), value(plainKey(k), v)
-		}, textSerde(), textSerde()), nil
+		return groupTable(on, s)
+	case windowedTable:
+		return groupTable(on, s)
 	default:
 		return nil, misplaced(s, on)
 	}
 }
 
+func groupTable[K anyKey](on *topology.KTable[K, text], s *step) (any, error) {
+	key, value, err := keyAndValueFuncs(s)
+	if err != nil {
+		return nil, err
+	}
+	return topology.GroupTableBy(on, func(k K, v text) (text, text) {
+		return key(keyOf(k), v), value(keyOf(k), v)
+	}, textSerde(), textSerde()), nil
+}
+
 func addCount(b *build, s *step) (any, error) {
 	switch on := b.made[s.From].(type) {
 	case groupedStream:
+		return counted(topology.Count(on, stored(s)...)), nil
+	case windowedGroup:
 		return counted(topology.Count(on, stored(s)...)), nil
 	case groupedTable:
 		return counted(topology.CountTable(on, stored(s)...)), nil
@@ -61,38 +71,38 @@ func counted[K any](t *topology.KTable[K, int64]) *topology.KTable[K, text] {
 }
 
 func addReduce(b *build, s *step) (any, error) {
+	if on, ok := b.made[s.From].(groupedTable); ok {
+		return reduceTable(on, s)
+	}
+	f, err := reducerOf(s.Fn)
+	if err != nil {
+		return nil, err
+	}
 	switch on := b.made[s.From].(type) {
 	case groupedStream:
-		f, err := reducerOf(s.Fn)
-		if err != nil {
-			return nil, err
-		}
 		return topology.Reduce(on, f, stored(s)...), nil
-	case groupedTable:
-		add, err := reducerOf(s.Adder)
-		if err != nil {
-			return nil, err
-		}
-		subtract, err := reducerOf(s.Subtract)
-		if err != nil {
-			return nil, err
-		}
-		return topology.ReduceTable(on, add, subtract, stored(s)...), nil
+	case windowedGroup:
+		return topology.Reduce(on, f, stored(s)...), nil
 	default:
 		return nil, misplaced(s, on)
 	}
 }
 
+func reduceTable(on groupedTable, s *step) (any, error) {
+	add, err := reducerOf(s.Adder)
+	if err != nil {
+		return nil, err
+	}
+	subtract, err := reducerOf(s.Subtract)
+	if err != nil {
+		return nil, err
+	}
+	return topology.ReduceTable(on, add, subtract, stored(s)...), nil
+}
+
 func addAggregate(b *build, s *step) (any, error) {
 	initial := func() text { return some(s.Init) }
-	switch on := b.made[s.From].(type) {
-	case groupedStream:
-		add, err := folding(s.Fn)
-		if err != nil {
-			return nil, err
-		}
-		return topology.Aggregate(on, initial, add, textSerde(), stored(s)...), nil
-	case groupedTable:
+	if on, ok := b.made[s.From].(groupedTable); ok {
 		add, err := folding(s.Adder)
 		if err != nil {
 			return nil, err
@@ -102,6 +112,16 @@ func addAggregate(b *build, s *step) (any, error) {
 			return nil, err
 		}
 		return topology.AggregateTable(on, initial, add, subtract, textSerde(), stored(s)...), nil
+	}
+	add, err := folding(s.Fn)
+	if err != nil {
+		return nil, err
+	}
+	switch on := b.made[s.From].(type) {
+	case groupedStream:
+		return topology.Aggregate(on, initial, add, textSerde(), stored(s)...), nil
+	case windowedGroup:
+		return topology.Aggregate(on, initial, add, textSerde(), stored(s)...), nil
 	default:
 		return nil, misplaced(s, on)
 	}

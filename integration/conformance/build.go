@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/topology"
@@ -10,11 +11,13 @@ import (
 
 // The shapes of what steps make.
 type (
-	stream        = *topology.KStream[text, text]
-	table         = *topology.KTable[text, text]
-	groupedStream = *topology.KGroupedStream[text, text]
-	groupedTable  = *topology.KGroupedTable[text, text]
-	globalTable   = *topology.GlobalKTable[text, text]
+	stream         = *topology.KStream[text, text]
+	windowedStream = *topology.KStream[windowed, text]
+	table          = *topology.KTable[text, text]
+	windowedTable  = *topology.KTable[windowed, text]
+	groupedStream  = *topology.KGroupedStream[text, text]
+	groupedTable   = *topology.KGroupedTable[text, text]
+	globalTable    = *topology.GlobalKTable[text, text]
 )
 
 // operator adds a step to the topology and returns what later steps refer to by its id; nil if nothing.
@@ -24,8 +27,8 @@ type operator func(b *build, s *step) (any, error)
 func operators() map[string]operator {
 	all := make(map[string]operator)
 	for _, family := range []map[string]operator{
-		sourceOperators(), statelessOperators(), aggregateOperators(), tableOperators(), processOperators(),
-		globalOperators(),
+		sourceOperators(), statelessOperators(), aggregateOperators(), windowOperators(), tableOperators(),
+		processOperators(), globalOperators(),
 	} {
 		maps.Copy(all, family)
 	}
@@ -79,13 +82,18 @@ func from[T any](b *build, id string) (T, error) {
 	return made, nil
 }
 
-// stored is the option that names a step's store, if it has one.
-func stored(s *step) []topology.StoreOption {
-	if s.Store == "" {
-		return nil
+// stored are the options about a step's store.
+func stored(s *step) (opts []topology.StoreOption) {
+	if s.Store != "" {
+		opts = append(opts, topology.As(s.Store))
 	}
-	return []topology.StoreOption{topology.As(s.Store)}
+	if s.Retention > 0 {
+		opts = append(opts, topology.Retention(ms(s.Retention)))
+	}
+	return opts
 }
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // misplaced says that a step cannot follow another.
 func misplaced(s *step, on any) error {

@@ -50,6 +50,19 @@ type step struct {
 	GraceMs   *int64    `json:"graceMs"`
 	Branches  []branch  `json:"branches"`
 	Default   string    `json:"default"`
+	Windows   windows   `json:"windows"`
+	Emit      string    `json:"emit"`
+	Retention int64     `json:"retentionMs"`
+}
+
+// windows describe those of a windowedBy.
+type windows struct {
+	Type         string `json:"type"`
+	SizeMs       int64  `json:"sizeMs"`
+	AdvanceMs    int64  `json:"advanceMs"`
+	GraceMs      int64  `json:"graceMs"`
+	DifferenceMs int64  `json:"differenceMs"`
+	GapMs        int64  `json:"gapMs"`
 }
 
 // branch is one of a split.
@@ -102,6 +115,8 @@ type wantedStore struct {
 // entry is a row of a store; a nil TS is not compared.
 type entry struct {
 	Key   text   `json:"key"`
+	Start *int64 `json:"start,omitempty"`
+	End   *int64 `json:"end,omitempty"`
 	Value text   `json:"value"`
 	TS    *int64 `json:"ts,omitempty"`
 }

@@ -11,11 +11,6 @@ import (
 // The functions of a case are written "name:arg:arg". Each kind has its table; a name that is not in it is an error of
 // the case, and not an operator that is missing.
 
-// keyText is a key as functions see it. plain differs from shown for windowed keys, which are shown as key@start/end.
-type keyText struct{ shown, plain text }
-
-func plainKey(k text) keyText { return keyText{k, k} }
-
 type (
 	predicate  func(key keyText, value text) bool
 	valueFunc  func(key keyText, value text) text

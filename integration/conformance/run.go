@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"reflect"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidemarkio/tidemark/record"
@@ -135,28 +136,65 @@ func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch kv := st.(type) {
+	switch st := st.(type) {
 	case textStore:
-		return rows(kv.All(), func(v text) text { return v })
+		return rows(st.All(), identity)
 	case textGlobal:
-		return rows(kv.All(), func(v text) text { return v })
+		return rows(st.All(), identity)
 	case *store.KeyValue[text, int64]:
-		return rows(kv.All(), func(n int64) text { return some(strconv.FormatInt(n, 10)) })
+		return rows(st.All(), decimal)
+	case *store.KeyValue[windowed, text]:
+		return rows(st.All(), identity)
+	case *store.KeyValue[windowed, int64]:
+		return rows(st.All(), decimal)
+	case *store.Window[text, text]:
+		return windowRows(st.All(), identity)
+	case *store.Window[text, int64]:
+		return windowRows(st.All(), decimal)
 	default:
 		return nil, fmt.Errorf("conformance: cannot read a %T", st)
 	}
 }
 
-func rows[V any](
-	of iter.Seq2[store.KeyValueEntry[text, V], error], shown func(V) text,
-) (all []entry, err error) {
-	for e, err := range of {
+func identity(v text) text { return v }
+
+func rows[K anyKey, V any](
+	all iter.Seq2[store.KeyValueEntry[K, V], error], shown func(V) text,
+) (entries []entry, err error) {
+	for e, err := range all {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, entry{Key: e.Key, Value: shown(e.Value), TS: &e.Timestamp})
+		entries = append(entries, entry{Key: keyOf(e.Key).shown, Value: shown(e.Value), TS: &e.Timestamp})
 	}
-	return all, nil
+	return sorted(entries), nil
+}
+
+func windowRows[V any](
+	all iter.Seq2[store.WindowEntry[text, V], error], shown func(V) text,
+) (entries []entry, err error) {
+	for e, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{Key: e.Key, Start: &e.Start, Value: shown(e.Value), TS: &e.Timestamp})
+	}
+	return sorted(entries), nil
+}
+
+// sorted puts rows in the order of the corpus: by key, start and end.
+func sorted(entries []entry) []entry {
+	at := func(t *int64) int64 {
+		if t == nil {
+			return 0
+		}
+		return *t
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(strings.Compare(show(a.Key), show(b.Key)),
+			cmp.Compare(at(a.Start), at(b.Start)), cmp.Compare(at(a.End), at(b.End)))
+	})
+	return entries
 }
 
 func inJSON(v any) string {

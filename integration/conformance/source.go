@@ -63,7 +63,11 @@ func addTo(b *build, s *step) (any, error) {
 	switch on := b.made[s.From].(type) {
 	case stream:
 		addSink(on, topics)
+	case windowedStream:
+		addSink(on, topics)
 	case table:
+		addSink(on.ToStream(), topics)
+	case windowedTable:
 		addSink(on.ToStream(), topics)
 	default:
 		return nil, misplaced(s, on)
@@ -71,9 +75,9 @@ func addTo(b *build, s *step) (any, error) {
 	return nil, nil
 }
 
-func addSink[K any](s *topology.KStream[K, text], topics []string) {
+func addSink[K anyKey](s *topology.KStream[K, text], topics []string) {
 	if len(topics) == 1 {
-		s.To(topics[0])
+		s.To(topics[0], shownSerdes[K]())
 		return
 	}
 	s.ToEach(func(r record.Record[K, text], _ processor.RecordMetadata) string {
@@ -81,5 +85,5 @@ func addSink[K any](s *topology.KStream[K, text], topics []string) {
 			return topics[0]
 		}
 		return topics[len(*r.Value)%len(topics)]
-	})
+	}, shownSerdes[K]())
 }

@@ -28,21 +28,34 @@ func addFilter(b *build, s *step) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep := func(k, v text) bool { return f(plainKey(k), v) }
 	switch on := b.made[s.From].(type) {
 	case stream:
-		if s.Op == "filterNot" {
-			return on.FilterNot(keep), nil
-		}
-		return on.Filter(keep), nil
+		return filterStream(on, s, f), nil
+	case windowedStream:
+		return filterStream(on, s, f), nil
 	case table:
-		if s.Op == "filterNot" {
-			return on.FilterNot(keep, stored(s)...), nil
-		}
-		return on.Filter(keep, stored(s)...), nil
+		return filterTable(on, s, f), nil
+	case windowedTable:
+		return filterTable(on, s, f), nil
 	default:
 		return nil, misplaced(s, on)
 	}
+}
+
+func filterStream[K anyKey](on *topology.KStream[K, text], s *step, f predicate) any {
+	keep := func(k K, v text) bool { return f(keyOf(k), v) }
+	if s.Op == "filterNot" {
+		return on.FilterNot(keep)
+	}
+	return on.Filter(keep)
+}
+
+func filterTable[K anyKey](on *topology.KTable[K, text], s *step, f predicate) any {
+	keep := func(k K, v text) bool { return f(keyOf(k), v) }
+	if s.Op == "filterNot" {
+		return on.FilterNot(keep, stored(s)...)
+	}
+	return on.Filter(keep, stored(s)...)
 }
 
 func addMapValues(b *build, s *step) (any, error) {
@@ -50,29 +63,43 @@ func addMapValues(b *build, s *step) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	mapped := func(k, v text) text { return f(plainKey(k), v) }
 	switch on := b.made[s.From].(type) {
 	case stream:
-		return topology.MapValuesWithKey(on, mapped, textSerde()), nil
+		return topology.MapValuesWithKey(on, mapped[text](f), textSerde()), nil
+	case windowedStream:
+		return topology.MapValuesWithKey(on, mapped[windowed](f), textSerde()), nil
 	case table:
-		return topology.MapTableValuesWithKey(on, mapped, textSerde(), stored(s)...), nil
+		return topology.MapTableValuesWithKey(on, mapped[text](f), textSerde(), stored(s)...), nil
+	case windowedTable:
+		return topology.MapTableValuesWithKey(on, mapped[windowed](f), textSerde(), stored(s)...), nil
 	default:
 		return nil, misplaced(s, on)
 	}
 }
 
+// mapped is a function of a case over keys of the type K.
+func mapped[K anyKey, T any](f func(k keyText, v text) T) func(k K, v text) T {
+	return func(k K, v text) T { return f(keyOf(k), v) }
+}
+
 func addMap(b *build, s *step) (any, error) {
-	on, err := from[stream](b, s.From)
-	if err != nil {
-		return nil, err
-	}
 	key, value, err := keyAndValueFuncs(s)
 	if err != nil {
 		return nil, err
 	}
-	return topology.Map(on, func(k, v text) (text, text) {
-		return key(plainKey(k), v), value(plainKey(k), v)
-	}, textSerde(), textSerde()), nil
+	both := func(k keyText, v text) (text, text) { return key(k, v), value(k, v) }
+	switch on := b.made[s.From].(type) {
+	case stream:
+		return mapStream(on, both), nil
+	case windowedStream:
+		return mapStream(on, both), nil
+	default:
+		return nil, misplaced(s, on)
+	}
+}
+
+func mapStream[K anyKey](on *topology.KStream[K, text], f func(k keyText, v text) (text, text)) any {
+	return topology.Map(on, func(k K, v text) (text, text) { return f(keyOf(k), v) }, textSerde(), textSerde())
 }
 
 func keyAndValueFuncs(s *step) (keyFunc, valueFunc, error) {
@@ -85,92 +112,122 @@ func keyAndValueFuncs(s *step) (keyFunc, valueFunc, error) {
 }
 
 func addSelectKey(b *build, s *step) (any, error) {
-	on, err := from[stream](b, s.From)
-	if err != nil {
-		return nil, err
-	}
 	f, err := keyFuncOf(s.KeyFn)
 	if err != nil {
 		return nil, err
 	}
-	return topology.SelectKey(on, func(k, v text) text { return f(plainKey(k), v) }, textSerde()), nil
+	switch on := b.made[s.From].(type) {
+	case stream:
+		return topology.SelectKey(on, mapped[text](f), textSerde()), nil
+	case windowedStream:
+		return topology.SelectKey(on, mapped[windowed](f), textSerde()), nil
+	default:
+		return nil, misplaced(s, on)
+	}
 }
 
 func addFlatMap(b *build, s *step) (any, error) {
-	on, err := from[stream](b, s.From)
-	if err != nil {
-		return nil, err
-	}
 	f, err := pairFuncOf(s.Fn)
 	if err != nil {
 		return nil, err
 	}
-	return topology.FlatMap(on, func(k, v text) iter.Seq2[text, text] {
+	switch on := b.made[s.From].(type) {
+	case stream:
+		return flatMapStream(on, f), nil
+	case windowedStream:
+		return flatMapStream(on, f), nil
+	default:
+		return nil, misplaced(s, on)
+	}
+}
+
+func flatMapStream[K anyKey](on *topology.KStream[K, text], f pairFunc) any {
+	return topology.FlatMap(on, func(k K, v text) iter.Seq2[text, text] {
 		return func(yield func(k, v text) bool) {
-			for _, p := range f(plainKey(k), v) {
+			for _, p := range f(keyOf(k), v) {
 				if !yield(p[0], p[1]) {
 					return
 				}
 			}
 		}
-	}, textSerde(), textSerde()), nil
+	}, textSerde(), textSerde())
 }
 
 func addFlatMapValues(b *build, s *step) (any, error) {
-	on, err := from[stream](b, s.From)
-	if err != nil {
-		return nil, err
-	}
 	f, err := listFuncOf(s.Fn)
 	if err != nil {
 		return nil, err
 	}
-	return topology.FlatMapValues(on, f, textSerde()), nil
+	switch on := b.made[s.From].(type) {
+	case stream:
+		return topology.FlatMapValues(on, f, textSerde()), nil
+	case windowedStream:
+		return topology.FlatMapValues(on, f, textSerde()), nil
+	default:
+		return nil, misplaced(s, on)
+	}
 }
 
 // addBranch makes a stream under the id of each branch.
 func addBranch(b *build, s *step) (any, error) {
-	on, err := from[stream](b, s.From)
-	if err != nil {
-		return nil, err
+	switch on := b.made[s.From].(type) {
+	case stream:
+		return nil, branchStream(b, on, s)
+	case windowedStream:
+		return nil, branchStream(b, on, s)
+	default:
+		return nil, misplaced(s, on)
 	}
+}
+
+func branchStream[K anyKey](b *build, on *topology.KStream[K, text], s *step) error {
 	split := on.Split()
 	take := func(id string) topology.BranchOption {
-		return topology.WithConsumer(func(branch stream) { b.made[id] = branch })
+		return topology.WithConsumer(func(branch *topology.KStream[K, text]) { b.made[id] = branch })
 	}
 	for _, br := range s.Branches {
 		f, err := predicateOf(br.Fn)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		split.Branch(func(k, v text) bool { return f(plainKey(k), v) }, take(br.ID))
+		split.Branch(mapped[K](f), take(br.ID))
 	}
 	if s.Default == "" {
 		split.NoDefaultBranch()
 	} else {
 		split.DefaultBranch(take(s.Default))
 	}
-	return nil, nil
+	return nil
 }
 
 func addPeek(b *build, s *step) (any, error) {
-	on, err := from[stream](b, s.From)
-	if err != nil {
-		return nil, err
+	switch on := b.made[s.From].(type) {
+	case stream:
+		return on.Peek(func(text, text) {}), nil
+	case windowedStream:
+		return on.Peek(func(windowed, text) {}), nil
+	default:
+		return nil, misplaced(s, on)
 	}
-	return on.Peek(func(text, text) {}), nil
 }
 
 func addMerge(b *build, s *step) (any, error) {
-	left, err := from[stream](b, s.Left)
-	if err != nil {
-		return nil, err
+	switch left := b.made[s.Left].(type) {
+	case stream:
+		right, err := from[stream](b, s.Right)
+		if err != nil {
+			return nil, err
+		}
+		return left.Merge(right), nil
+	case windowedStream:
+		right, err := from[windowedStream](b, s.Right)
+		if err != nil {
+			return nil, err
+		}
+		return left.Merge(right), nil
+	default:
+		return nil, misplaced(s, left)
 	}
-	right, err := from[stream](b, s.Right)
-	if err != nil {
-		return nil, err
-	}
-	return left.Merge(right), nil
 }
 
 func addRepartition(b *build, s *step) (any, error) {

@@ -6,11 +6,14 @@ func tableOperators() map[string]operator {
 }
 
 func addToStream(b *build, s *step) (any, error) {
-	on, err := from[table](b, s.From)
-	if err != nil {
-		return nil, err
+	switch on := b.made[s.From].(type) {
+	case table:
+		return on.ToStream(), nil
+	case windowedTable:
+		return on.ToStream(), nil
+	default:
+		return nil, misplaced(s, on)
 	}
-	return on.ToStream(), nil
 }
 
 func addToTable(b *build, s *step) (any, error) {

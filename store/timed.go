@@ -1,0 +1,420 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/serde"
+)
+
+// timed is what window and session stores have in common: rows of a key at a time, which expire.
+//
+// A row is there as long as its time is greater than the greatest time ever put, minus the retention. Reads go by that;
+// expired rows leave the engine with the next flush, which finds them together at the low end of the key space and
+// looks at no others.
+//
+// Keys behind the data tag, all numbers big endian:
+//
+//	grid:     │ time 8 │ key │            the times that there can be are known: a key's rows are looked up one by one
+//	segments: │ segment 8 │ key │ time 8 │ more 0 or 8 │     segment = time / segment length
+//
+// more tells rows of a key and time apart: a session's start, or a duplicate's number.
+//
+// Owned by the task goroutine.
+type timed[K, V any] struct {
+	*composite
+
+	data     *buffer[V]
+	clocks   *clocks
+	observed *Clock // the greatest time ever put
+
+	key       serde.Serde[K]
+	keyBytes  []byte // scratch
+	retention int64
+	next      func(t int64) int64 // the first time on the grid from t on; nil: segments
+	segment   int64               // length
+	more      bool
+	caching   bool
+}
+
+// Tags of the parts of timed stores.
+const (
+	clockTag byte = 0
+	dataTag  byte = 1
+)
+
+const timeBytes = 8
+
+// timedConfig is how the rows of a timed store lie.
+type timedConfig struct {
+	retention time.Duration
+	next      func(t int64) int64
+	more      bool
+}
+
+// segmentMin is Kafka Streams' least segment interval.
+const segmentMin = time.Minute
+
+func newTimed[K, V any](
+	name string, env Env, key serde.Serde[K], value serde.Serde[V], c timedConfig,
+) (*timed[K, V], error) {
+	switch {
+	case key == nil || value == nil:
+		return nil, fmt.Errorf("store: %s: key and value serde must not be nil", name)
+	case c.retention < time.Millisecond:
+		return nil, fmt.Errorf("store: %s: retention %v is below a millisecond", name, c.retention)
+	}
+	s := &timed[K, V]{
+		data: newPartBuffer(name, env, dataTag, value), clocks: newClocks(name, env, clockTag),
+		key: key, retention: c.retention.Milliseconds(), next: c.next, more: c.more,
+		segment: max(c.retention/2, segmentMin).Milliseconds(), caching: env.CachingEnabled,
+	}
+	s.keyBytes = slices.Clone(s.data.prefix)
+	var err error
+	if s.observed, err = s.clocks.clock(""); err != nil {
+		return nil, err
+	}
+	s.composite = &composite{name: name, parts: []part{
+		{s.clocks, clockTag},
+		{&expiring[V]{buffer: s.data, keyBound: s.expiredBelow, expiredTo: s.data.prefix}, dataTag},
+	}}
+	return s, nil
+}
+
+// Clock returns a clock that commits with the store, by a name that is not empty. Ask once, when the task is made.
+func (s *timed[K, V]) Clock(name string) (*Clock, error) {
+	if name == "" {
+		return nil, fmt.Errorf("store: %s: a clock needs a name", s.name)
+	}
+	return s.clocks.clock(name)
+}
+
+// ObservedTime returns the greatest time ever put, -1 before the first.
+func (s *timed[K, V]) ObservedTime() int64 { return s.observed.Now() }
+
+// CachingEnabled reports whether updates wait for FlushCache.
+func (s *timed[K, V]) CachingEnabled() bool { return s.caching }
+
+// expired reports that rows of that time are not there any more.
+func (s *timed[K, V]) expired(t int64) bool { return t <= s.observed.now-s.retention }
+
+// expiredBelow returns the key below which every row has expired, as far as is committed.
+func (s *timed[K, V]) expiredBelow() []byte {
+	first := max(0, s.observed.committed-s.retention+1) // the first time that has not
+	if s.next == nil {
+		first /= s.segment
+	}
+	return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(first))
+}
+
+// encode returns the key of a row in s.keyBytes.
+func (s *timed[K, V]) encode(k K, t, more int64) ([]byte, error) {
+	b := s.keyBytes[:len(s.data.prefix)]
+	if s.next == nil {
+		b = binary.BigEndian.AppendUint64(b, uint64(t/s.segment))
+	} else {
+		b = binary.BigEndian.AppendUint64(b, uint64(t))
+	}
+	b, err := s.key.Append(b, k)
+	if err != nil {
+		return nil, &CodecError{Store: s.name, Op: "encode key", Err: err}
+	}
+	if s.next == nil {
+		b = binary.BigEndian.AppendUint64(b, uint64(t))
+		if s.more {
+			b = binary.BigEndian.AppendUint64(b, uint64(more))
+		}
+	}
+	s.keyBytes = b
+	return b, nil
+}
+
+// get returns a row.
+func (s *timed[K, V]) get(k K, t, more int64) (v V, timestamp int64, found bool, err error) {
+	if t < 0 || s.expired(t) {
+		return v, 0, false, nil
+	}
+	key, err := s.encode(k, t, more)
+	if err != nil {
+		return v, 0, false, err
+	}
+	e, err := s.data.load(key)
+	if err != nil || e.flags&flagExists == 0 {
+		return v, 0, false, err
+	}
+	return e.cur, e.ts, true, nil
+}
+
+// put sets a row, or deletes it; one that has expired is left alone.
+func (s *timed[K, V]) put(
+	k K, t, more int64, v V, exists bool, timestamp int64, headers []record.Header,
+) error {
+	if t < 0 {
+		return fmt.Errorf("store: %s: put at the negative time %d", s.name, t)
+	}
+	s.observed.Advance(t)
+	if s.expired(t) {
+		return nil
+	}
+	key, err := s.encode(k, t, more)
+	if err != nil {
+		return err
+	}
+	return s.data.put(key, v, exists, timestamp, headers)
+}
+
+// update replaces a row by what f makes of it. stored is false, and f not called, if the row has expired.
+func (s *timed[K, V]) update(
+	k K, t, more int64, headers []record.Header, f func(old V, timestamp int64, exists bool) (V, int64, bool),
+) (stored bool, err error) {
+	if t < 0 {
+		return false, fmt.Errorf("store: %s: update at the negative time %d", s.name, t)
+	}
+	s.observed.Advance(t)
+	if s.expired(t) {
+		return false, nil
+	}
+	key, err := s.encode(k, t, more)
+	if err != nil {
+		return false, err
+	}
+	u, err := s.data.update(key, headers, f)
+	if err != nil || !u.moved {
+		return true, err
+	}
+	if key, err = s.encode(k, t, more); err != nil {
+		return true, err
+	}
+	return true, s.data.put(key, u.v, u.exists, u.timestamp, headers)
+}
+
+// row is one row of a timed store.
+type row[K, V any] struct {
+	key       K
+	time      int64
+	more      int64
+	value     V
+	timestamp int64
+}
+
+// ofKey yields the rows of k with from <= time <= to, in the order of their times.
+func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
+	return func(yield func(row[K, V], error) bool) {
+		from, to := s.alive(from, to)
+		if from > to {
+			return
+		}
+		if s.next != nil {
+			s.ofKeyOnGrid(k, from, to, reverse, yield)
+			return
+		}
+		encoded, err := s.key.Append(nil, k)
+		if err != nil {
+			yield(row[K, V]{}, &CodecError{Store: s.name, Op: "encode key", Err: err})
+			return
+		}
+		first, last, step := from/s.segment, to/s.segment, int64(1)
+		if reverse {
+			first, last, step = last, first, -1
+		}
+		bound := func(segment, t int64) []byte {
+			b := binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(segment))
+			return binary.BigEndian.AppendUint64(append(b, encoded...), uint64(t))
+		}
+		size := len(s.data.prefix) + timeBytes + len(encoded) + timeBytes
+		if s.more {
+			size += timeBytes
+		}
+		for segment := first; ; segment += step {
+			for at, err := range s.data.scan(bound(segment, from), bound(segment, to+1), reverse) {
+				if err == nil && len(at.key) != size {
+					continue // of a longer key that begins with these bytes
+				}
+				r, err := s.decodeKnown(k, at, err)
+				if !yield(r, err) || err != nil {
+					return
+				}
+			}
+			if segment == last {
+				return
+			}
+		}
+	}
+}
+
+// alive cuts a range of times to what can be there.
+func (s *timed[K, V]) alive(from, to int64) (int64, int64) {
+	return max(0, from, s.observed.now-s.retention+1), min(to, s.observed.now)
+}
+
+func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(row[K, V], error) bool) {
+	var times []int64
+	for t := s.next(from); t <= to; t = s.next(t + 1) {
+		times = append(times, t)
+	}
+	if reverse {
+		slices.Reverse(times)
+	}
+	for _, t := range times {
+		v, ts, found, err := s.get(k, t, 0)
+		if (found || err != nil) && (!yield(row[K, V]{key: k, time: t, value: v, timestamp: ts}, err) || err != nil) {
+			return
+		}
+	}
+}
+
+// all yields the rows with from <= time <= to, in the order of their keys in the store: by time and key on a grid, by
+// segment, key and time otherwise.
+func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
+	return func(yield func(row[K, V], error) bool) {
+		from, to := s.alive(from, to)
+		if from > to {
+			return
+		}
+		lo, hi := from, to
+		if s.next == nil {
+			lo, hi = from/s.segment, to/s.segment
+		}
+		bound := func(n int64) []byte {
+			return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(n))
+		}
+		for at, err := range s.data.scan(bound(lo), bound(hi+1), reverse) {
+			var r row[K, V]
+			if err == nil {
+				if r, err = s.decode(at); err == nil && (r.time < from || r.time > to) {
+					continue
+				}
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// decodeKnown decodes a row of a key that is known, on segments.
+func (s *timed[K, V]) decodeKnown(k K, at scanned[V], err error) (row[K, V], error) {
+	r := row[K, V]{key: k}
+	if err != nil {
+		return r, err
+	}
+	tail := at.key
+	if s.more {
+		r.more = int64(binary.BigEndian.Uint64(tail[len(tail)-timeBytes:]))
+		tail = tail[:len(tail)-timeBytes]
+	}
+	r.time = int64(binary.BigEndian.Uint64(tail[len(tail)-timeBytes:]))
+	return r, s.value(&r, at)
+}
+
+func (s *timed[K, V]) decode(at scanned[V]) (r row[K, V], err error) {
+	head := len(s.data.prefix) + timeBytes
+	least := head
+	if s.next == nil {
+		least += timeBytes
+		if s.more {
+			least += timeBytes
+		}
+	}
+	if len(at.key) < least {
+		return r, &CodecError{
+			Store: s.name, Op: "decode key", Key: slices.Clone(at.key),
+			Err: fmt.Errorf("%d bytes are too short", len(at.key)),
+		}
+	}
+	key := at.key[head:]
+	if s.next != nil {
+		r.time = int64(binary.BigEndian.Uint64(at.key[len(s.data.prefix):]))
+		err = s.value(&r, at)
+	} else {
+		r, err = s.decodeKnown(r.key, at, nil)
+		key = key[:len(at.key)-least]
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.key, err = s.key.Decode(key); err != nil {
+		err = &CodecError{Store: s.name, Op: "decode key", Key: slices.Clone(key), Err: err}
+	}
+	return r, err
+}
+
+func (s *timed[K, V]) value(r *row[K, V], at scanned[V]) (err error) {
+	if at.cur != nil {
+		r.value, r.timestamp = at.cur.cur, at.cur.ts
+		return nil
+	}
+	r.value, r.timestamp, err = s.data.decodeStored(at.key, at.stored)
+	return err
+}
+
+// listen makes the store hold updates back until FlushCache.
+func (s *timed[K, V]) listen(wantOld bool, listener FlushListener[row[K, V], V]) error {
+	if !s.caching || listener == nil {
+		return nil
+	}
+	return s.data.setListener(wantOld,
+		func(key []byte, e *entry[V], old oldValue[V], headers []record.Header) error {
+			r, err := s.decode(scanned[V]{key: slices.Concat(s.data.prefix, key), cur: e})
+			if err != nil {
+				return err
+			}
+			return listener(r, e.cur, e.flags&flagExists != 0, old.v, old.exists, e.ts, headers)
+		})
+}
+
+// timeMax stands for no upper bound.
+const timeMax = math.MaxInt64 - 1
+
+// expiring is the data of a timed store. A flush leaves out what has expired, and deletes it from the engine.
+type expiring[V any] struct {
+	*buffer[V]
+
+	// keyBound returns the key below which every committed row has expired.
+	keyBound func() []byte
+	// expiredTo is the bound of the last flush: nothing is left below it. Owned by the flush.
+	expiredTo []byte
+}
+
+// expiringTable is a frozen table and what has expired of it.
+type expiringTable struct {
+	table any
+	bound []byte
+}
+
+func (e *expiring[V]) frozenTable() any { return expiringTable{e.buffer.frozenTable(), e.keyBound()} }
+
+func (e *expiring[V]) eachFrozen(table any, expire bool, yield func(Entry) bool) bool {
+	t, ok := table.(expiringTable)
+	if !ok {
+		panic(fmt.Sprintf("store: %s: %T is a table of another store", e.name, table))
+	}
+	if expire && !e.expire(t.bound, yield) {
+		return false
+	}
+	return e.buffer.eachFrozen(t.table, expire, func(row Entry) bool {
+		return bytes.Compare(row.Key, t.bound) < 0 || yield(row)
+	})
+}
+
+// expire deletes the rows below the bound from the engine.
+func (e *expiring[V]) expire(bound []byte, yield func(Entry) bool) bool {
+	if !e.engine.Empty() && bytes.Compare(e.expiredTo, bound) < 0 {
+		for row, err := range e.engine.Scan(e.expiredTo, bound, false) {
+			if err != nil {
+				return true // the next flush tries again: expired rows are not read, they only take space
+			}
+			if !yield(Entry{Key: slices.Clone(row.Key)}) {
+				return false
+			}
+		}
+	}
+	e.expiredTo = bound
+	return true
+}
