@@ -42,6 +42,8 @@ type Global struct {
 	cfg   GlobalConfig
 	task  *task.Task
 	bases []*globalBase
+	// failed says that Follow ended with an error, after which the files are not trusted without a look.
+	failed bool
 
 	mu struct {
 		sync.Mutex
@@ -93,6 +95,7 @@ func (g *Global) Follow(ctx context.Context) error {
 				if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 					return nil
 				}
+				g.failed = true
 				return fmt.Errorf("global stores: %w", err)
 			}
 		}
@@ -159,9 +162,10 @@ func (g *Global) commit(wallTimeMs int64) error {
 	return g.task.Committed(nil, wallTimeMs)
 }
 
-// Close closes the stores. Follow has ended, and so has everybody who reads a view. With clean, which is to be false
-// after an error, the next start trusts the local state.
+// Close closes the stores. Follow has ended, and so has everybody who reads a view. With clean, and if Follow did not
+// fail, the next start trusts the local state without a look.
 func (g *Global) Close(clean bool) error {
+	clean = clean && !g.failed
 	if err := g.task.Close(clean); err != nil {
 		return fmt.Errorf("global stores: %w", err)
 	}
