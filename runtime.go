@@ -31,6 +31,7 @@ type incarnation struct {
 	group   *kafka.Group
 	workers []*worker.Worker
 	manager *worker.Manager
+	global  *worker.Global // nil without global stores
 	budget  *store.Budget
 
 	fetchers  []*kafka.Fetcher
@@ -51,7 +52,12 @@ func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
 	if err := in.assemble(ctx); err != nil {
 		return err
 	}
-	return in.run(ctx)
+	if err := in.openGlobal(ctx); err != nil {
+		return err
+	}
+	err := in.run(ctx)
+	in.closeGlobal(err)
+	return err
 }
 
 // connect finds the cluster and prepares the topics.
@@ -155,9 +161,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{
-		PartitionBytesMax: fetchBytesMax, Pace: min(cfg.CommitInterval/10, fetchPaceMax), Logger: cfg.Logger,
-	})
+	f := kafka.NewFetcher(in.client, in.fetcherConfig())
 	in.producers, in.fetchers = append(in.producers, p), append(in.fetchers, f)
 	cache := cfg.CacheBytesMax
 	if cache < 0 {
@@ -169,6 +173,13 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
 		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
 	}), p, nil
+}
+
+func (in *incarnation) fetcherConfig() kafka.FetcherConfig {
+	cfg := &in.app.cfg
+	return kafka.FetcherConfig{
+		PartitionBytesMax: fetchBytesMax, Pace: min(cfg.CommitInterval/10, fetchPaceMax), Logger: cfg.Logger,
+	}
 }
 
 // endTransaction ends the last transaction of a transactional id: through its worker if it is ours, else by fencing.
@@ -183,24 +194,9 @@ func (in *incarnation) endTransaction(ctx context.Context, id string) error {
 
 // taskConfig is what a task of this incarnation is made from.
 func (in *incarnation) taskConfig(id record.TaskID) task.Config {
-	cfg := &in.app.cfg
-	return task.Config{
-		ID: id, ApplicationID: cfg.ApplicationID, Subtopology: in.topics.subtopology(id), Inputs: in.topics.inputs[id],
-		Physical: in.topics.physical, Changelog: in.topics.changelog,
-		Partitions: func(topic string) (int32, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
-			defer cancel()
-			return in.topics.partitionsOf(ctx, topic)
-		},
-		Handlers: task.Handlers{
-			Deserialization: cfg.OnDeserializationError, Processing: cfg.OnProcessingError, Production: cfg.OnProductionError,
-		},
-		Logger: cfg.Logger,
-		Stores: store.SetConfig{
-			Budget: in.budget, CachingEnabled: cfg.CacheBytesMax > 0, FlushInterval: cfg.FlushInterval,
-			Logger: cfg.Logger, Clock: in.app.clock.NowMs,
-		},
-	}
+	tc := in.commonTaskConfig(id)
+	tc.Subtopology, tc.Inputs, tc.Global = in.topics.subtopology(id), in.topics.inputs[id], in.globalView
+	return tc
 }
 
 // written lists the partitions that this application writes: where a transaction of an earlier life may have stayed
@@ -305,6 +301,13 @@ func (in *incarnation) run(ctx context.Context) error {
 			in.fail(err)
 		}
 	})
+	if in.global != nil {
+		in.running.Go(func() {
+			if err := in.global.Follow(background); err != nil {
+				in.fail(err)
+			}
+		})
+	}
 	in.running.Go(func() { in.purge(background) })
 	in.running.Go(func() { in.watchInputs(background) })
 	a.setIncarnation(in)

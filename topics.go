@@ -85,6 +85,9 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 			}
 		}
 	}
+	for _, g := range plan.Globals {
+		names = append(names, g.Topic())
+	}
 	slices.Sort(names)
 	existing, err := admin.Partitions(ctx, slices.Compact(names))
 	if err != nil {
@@ -95,12 +98,36 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 		t.checkUserTopics,
 		func() error { return t.makeRepartitions(ctx, cfg) },
 		func() error { return t.makeChangelogs(ctx, cfg) },
+		func() error { return t.readGlobals(ctx) },
 	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
+}
+
+// readGlobals reads the configuration of the topics that fill global stores: how long they keep tombstones.
+func (t *topics) readGlobals(ctx context.Context) error {
+	for _, g := range t.plan.Globals {
+		config, err := t.admin.TopicConfig(ctx, g.Topic())
+		if err != nil {
+			return fmt.Errorf("tidemark: read the configuration of %q: %w", g.Topic(), err)
+		}
+		t.configs[g.Topic()] = config
+	}
+	return nil
+}
+
+// globalInputs are the partitions of the topics that fill global stores.
+func (t *topics) globalInputs() []record.TopicPartition {
+	var tps []record.TopicPartition
+	for _, g := range t.plan.Globals {
+		for p := range t.partitions[g.Topic()] {
+			tps = append(tps, record.TopicPartition{Topic: g.Topic(), Partition: p})
+		}
+	}
+	return tps
 }
 
 // checkUserTopics fails on topics that do not exist: only their owner knows how many partitions they should have.
@@ -117,6 +144,15 @@ func (t *topics) checkUserTopics() error {
 			return &TopicError{
 				Topic: topic, What: role + " and does not exist",
 				Hint: "create it first: kafka-topics --create --topic " + topic + " --partitions <n>",
+			}
+		}
+	}
+	for _, g := range t.plan.Globals {
+		if t.partitions[g.Topic()] == 0 {
+			return &TopicError{
+				Topic: g.Topic(), What: fmt.Sprintf("fills the global store %q and does not exist", g.Store.Name),
+				Hint: "create it first: kafka-topics --create --topic " + g.Topic() +
+					" --partitions <n> --config cleanup.policy=compact",
 			}
 		}
 	}
@@ -351,6 +387,9 @@ func (t *topics) repartitionInputs() map[string]bool {
 // changedInputs compares partition counts with what they are now.
 func (t *topics) changedInputs(ctx context.Context) (topic string, before, now int32, err error) {
 	sources := t.sources()
+	for _, g := range t.plan.Globals {
+		sources = append(sources, g.Topic())
+	}
 	found, err := t.admin.Partitions(ctx, sources)
 	if err != nil {
 		return "", 0, 0, err

@@ -15,6 +15,8 @@ type Plan struct {
 	Stores        []*StoreSpec
 	Repartitions  []*RepartitionTopic
 	Subtopologies []*Subtopology
+	// Globals are the stores that every instance keeps whole. Their nodes and stores are not among those above.
+	Globals []*GlobalStore
 }
 
 // NodeKind says where a node stands.
@@ -88,6 +90,32 @@ type Subtopology struct {
 	SourceTopics []string
 	// SinkTopics are all fixed topics its sinks write.
 	SinkTopics []string
+}
+
+// GlobalStore is a store that every instance fills from all partitions of a topic, and that all of its tasks read.
+type GlobalStore struct {
+	// ID is its place in the numbering of the sub-topologies, of which it has no task.
+	ID        int32
+	Source    *Node // of one topic
+	Processor *Node // the only one that writes the store
+	Store     *StoreSpec
+}
+
+// Topic is the topic that fills the store.
+func (g *GlobalStore) Topic() string { return g.Source.Topics[0] }
+
+// GlobalSubtopology is what the task of all global stores runs; nil if there are none.
+func (p *Plan) GlobalSubtopology() *Subtopology {
+	if len(p.Globals) == 0 {
+		return nil
+	}
+	sub := &Subtopology{ID: record.GlobalTaskID().Subtopology}
+	for _, g := range p.Globals {
+		sub.Nodes = append(sub.Nodes, g.Source, g.Processor)
+		sub.Stores = append(sub.Stores, g.Store)
+		sub.SourceTopics = append(sub.SourceTopics, g.Topic())
+	}
+	return sub
 }
 
 // Source is the node that decodes raw records. An undecodable one is a *DeserializationError.

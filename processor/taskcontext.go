@@ -13,7 +13,7 @@ type TaskContext interface {
 	ApplicationID() string
 	TaskID() record.TaskID
 	Logger() *slog.Logger
-	// Store returns a store of the task that the node declared.
+	// Store returns a store of the task that the node declared, or a view of a global store.
 	Store(name string) (store.Store, error)
 	// Output resolves a topic to write to. An internal topic is named without the application id. The error is a
 	// *LookupError unless the topic does not exist.

@@ -91,6 +91,7 @@ func (s *Set) start() error {
 	go func() {
 		defer close(job.done)
 		job.err = s.runFlush(disk, memory, encoded, checkpoint, ingest)
+		s.changes.Add(1) // after all is written: a view that reads in between forgets it once more
 	}()
 	return nil
 }

@@ -24,6 +24,7 @@ const stateDirFormat = 1
 //	  state.json          format version, process id, and what the directory looked like
 //	  tasks/0_3/          a task's database
 //	  tasks/0_3.mark      whether it was closed cleanly, or else in which boot of the machine it was opened
+//	  global/             the database of the global stores, with global.mark
 //
 // Safe for concurrent use on different tasks; a task's directory belongs to whoever runs the task.
 type StateDir struct {
@@ -211,6 +212,9 @@ func (d *StateDir) Fresh() bool { return d.fresh }
 
 // TaskDir returns the directory of a task, which may not exist yet.
 func (d *StateDir) TaskDir(id record.TaskID) string {
+	if id == record.GlobalTaskID() {
+		return filepath.Join(d.path, "global")
+	}
 	return filepath.Join(d.path, "tasks", id.String())
 }
 
@@ -260,7 +264,7 @@ func (d *StateDir) Remove(id record.TaskID) error {
 	if err := os.RemoveAll(d.TaskDir(id)); err != nil {
 		return fmt.Errorf("store: remove state of task %s: %w", id, err)
 	}
-	return syncDir(filepath.Join(d.path, "tasks"))
+	return syncDir(filepath.Dir(d.TaskDir(id)))
 }
 
 // TaskState is a task that has files.

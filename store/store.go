@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemarkio/tidemark/record"
@@ -55,6 +56,9 @@ type Spec struct {
 	ChangelogConfig map[string]string
 	// New makes the store of one task.
 	New func(env Env) (Store, error)
+	// NewGlobal makes a read-only view ([Global]) of a store that many tasks read; nil if the kind of store has none.
+	// changes counts what was written to the engine.
+	NewGlobal func(env Env, changes *atomic.Uint64) (Store, error)
 }
 
 // Env is what the store of one task works with.

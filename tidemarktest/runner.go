@@ -28,28 +28,10 @@ type runner struct {
 }
 
 func newRunner(d *Driver, sub *processor.Subtopology) *runner {
-	// Stores are kept in memory: what a test needs of them on disk would only be their slowness.
-	inMemory := *sub
-	inMemory.Stores = nil
-	for _, s := range sub.Stores {
-		spec := *s
-		spec.InMemory = true
-		inMemory.Stores = append(inMemory.Stores, &spec)
-	}
 	r := &runner{
-		d:         d,
+		d: d, cfg: d.taskConfig(sub, record.TaskID{Subtopology: sub.ID}),
 		positions: make(map[record.TopicPartition]task.Position), changelogs: make(map[string][]record.Raw),
 	}
-	r.cfg = task.Config{
-		ID: record.TaskID{Subtopology: sub.ID}, ApplicationID: d.cfg.applicationID, Subtopology: &inMemory,
-		Physical:   d.physical,
-		Partitions: func(string) (int32, error) { return 1, nil },
-		Changelog:  func(store string) string { return d.cfg.applicationID + "-" + store + "-changelog" },
-		Handlers:   d.cfg.handlers,
-		Logger:     d.cfg.logger,
-	}
-	r.cfg.Stores.CachingEnabled = d.cfg.caching
-	r.cfg.Stores.Logger = d.cfg.logger
 	for _, topic := range sub.SourceTopics {
 		tp := record.TopicPartition{Topic: d.physical(topic)}
 		r.cfg.Inputs = append(r.cfg.Inputs, tp)
@@ -87,16 +69,8 @@ func (r *runner) open() error {
 	return nil
 }
 
-// add queues a record of one of the task's inputs.
-func (r *runner) add(topic string, raw record.Raw) error {
-	next := raw.Offset + 1
-	return guard(func() error { // a timestamp extractor is user code
-		r.task.Add(task.Input{
-			TopicPartition: record.TopicPartition{Topic: topic}, Records: []record.Raw{raw}, Next: next, HighWatermark: next,
-		})
-		return nil
-	})
-}
+// add implements logReader: it queues a record.
+func (r *runner) add(topic string, raw record.Raw) error { return addTo(r.task, topic, raw) }
 
 // step processes one record and delivers what it wrote.
 func (r *runner) step() error {

@@ -63,10 +63,22 @@ func (b *Builder) anyBelow(n *graphNode, is func(n *graphNode) bool) bool {
 type storeDef struct {
 	spec     store.Spec
 	position string
+	global   bool
+}
+
+// globalDef is a declared global store.
+type globalDef struct {
+	source    *graphNode
+	processor *graphNode
+	store     *storeDef
+	// behind is how many other nodes were declared before, for the numbering of sub-topologies.
+	behind int
 }
 
 // sourceDef is what is known about a topic that is read.
 type sourceDef struct {
 	node  *graphNode
 	types string // of key and value and their serdes: the same topic may be read twice only with the same
+	// global says that the topic fills a global store. It is then read by nothing else.
+	global bool
 }

@@ -35,16 +35,25 @@ func (b *Builder) MustBuild() *processor.Plan {
 func (b *Builder) check() []error {
 	var errs []error
 	if len(b.nodes) == 0 {
-		errs = append(errs, &BuildError{callerPosition(), "Build", "nothing was declared: begin with Stream or Table"})
+		what := "nothing was declared: begin with Stream or Table"
+		if len(b.globals) > 0 {
+			what = "only global stores were declared, and nothing that reads them: add a Stream or a Table"
+		}
+		errs = append(errs, &BuildError{callerPosition(), "Build", what})
 	}
 	used := make(map[string]bool)
 	for _, n := range b.nodes {
 		for _, name := range n.stores {
 			used[name] = true
-			if b.storeByName[name] == nil {
-				errs = append(errs, &BuildError{
-					n.position, "WithStores", fmt.Sprintf("there is no store %q: declare it with AddStore, or As on a table", name),
-				})
+			what := ""
+			switch def := b.storeByName[name]; {
+			case def == nil:
+				what = fmt.Sprintf("there is no store %q: declare it with AddStore, or As on a table", name)
+			case def.global:
+				what = fmt.Sprintf("the store %q is global: every processor can read it without being connected to it", name)
+			}
+			if what != "" {
+				errs = append(errs, &BuildError{n.position, "WithStores", what})
 			}
 		}
 	}
@@ -77,20 +86,33 @@ func (b *Builder) lower() *processor.Plan {
 		}
 	}
 	for _, n := range b.nodes {
-		children := make([]string, len(n.children))
-		for i, c := range n.children {
-			children[i] = c.name
-		}
-		newNode := n.make
-		if n.bind != nil {
-			newNode = n.bind()
-		}
-		p.Nodes = append(p.Nodes, &processor.Node{
-			Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Chooser: n.chooser,
-			Stores: slices.Clone(n.stores), Children: children,
-			New: newNode, Position: n.position, OffsetReset: n.reset,
+		p.Nodes = append(p.Nodes, n.lower())
+	}
+	behind := make([]int, len(b.globals))
+	for i, g := range b.globals {
+		behind[i] = g.behind
+		p.Globals = append(p.Globals, &processor.GlobalStore{
+			Source: g.source.lower(), Processor: g.processor.lower(),
+			Store: &processor.StoreSpec{Spec: g.store.spec, Position: g.store.position},
 		})
 	}
-	p.Subtopologies = subtopologies(p)
+	p.Subtopologies = subtopologies(p, behind)
 	return p
+}
+
+// lower makes the node of a plan.
+func (n *graphNode) lower() *processor.Node {
+	children := make([]string, len(n.children))
+	for i, c := range n.children {
+		children[i] = c.name
+	}
+	newNode := n.make
+	if n.bind != nil {
+		newNode = n.bind()
+	}
+	return &processor.Node{
+		Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Chooser: n.chooser,
+		Stores: slices.Clone(n.stores), Children: children,
+		New: newNode, Position: n.position, OffsetReset: n.reset,
+	}
 }

@@ -15,9 +15,10 @@ import (
 type (
 	// NodeOption is for operators without state: [Named].
 	NodeOption interface{ applyNode(c *nodeConfig) }
-	// SourceOption is for [Stream] (Kafka Streams' Consumed): [Named], [WithOffsetReset], [WithTimestampExtractor].
+	// SourceOption is for [Stream] and [AddGlobalStore] (Kafka Streams' Consumed): [Named], [WithOffsetReset],
+	// [WithTimestampExtractor].
 	SourceOption interface{ applySource(c *sourceConfig) }
-	// TableOption is for [Table]: the options of a source and those of a store.
+	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }
 	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
 	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], and [Named] for the node.

@@ -55,6 +55,9 @@ func addSource[K, V any](
 			continue
 		}
 		switch {
+		case first.global:
+			b.fail(operator, "topic %q already fills a global store, declared at %s: a topic is read by all instances "+
+				"or by tasks, not by both", topic, first.node.position)
 		case !slices.Equal(first.node.topics, topics):
 			b.fail(operator, "topic %q is already read, together with others, at %s: read %q once and use the stream twice",
 				topic, first.node.position, topics)
@@ -66,7 +69,20 @@ func addSource[K, V any](
 			return first.node
 		}
 	}
-	node := b.addNode(operator, &graphNode{
+	node := b.addNode(operator, newSource(name, topics, keySerde, valueSerde, c))
+	for _, topic := range topics {
+		if _, ok := b.sources[topic]; !ok {
+			b.sources[topic] = &sourceDef{node: node, types: types}
+		}
+	}
+	return node
+}
+
+// newSource makes the source node of topics.
+func newSource[K, V any](
+	name string, topics []string, keySerde serde.Serde[K], valueSerde serde.Serde[V], c sourceConfig,
+) *graphNode {
+	return &graphNode{
 		name: name, kind: processor.SourceNode, topics: topics, reset: c.reset, extracts: c.extract != nil,
 		make: func(ctx processor.TaskContext) (any, error) {
 			n := &sourceNode[K, V]{
@@ -78,13 +94,7 @@ func addSource[K, V any](
 			}
 			return n, nil
 		},
-	})
-	for _, topic := range topics {
-		if _, ok := b.sources[topic]; !ok {
-			b.sources[topic] = &sourceDef{node: node, types: types}
-		}
 	}
-	return node
 }
 
 // sourceNode decodes records. Owned by the task goroutine.

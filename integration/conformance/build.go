@@ -17,6 +17,7 @@ type (
 	windowedTable  = *topology.KTable[windowed, text]
 	groupedStream  = *topology.KGroupedStream[text, text]
 	groupedTable   = *topology.KGroupedTable[text, text]
+	globalTable    = *topology.GlobalKTable[text, text]
 )
 
 // operator adds a step to the topology and returns what later steps refer to by its id; nil if nothing.
@@ -26,8 +27,14 @@ type operator func(b *build, s *step) (any, error)
 func operators() map[string]operator {
 	all := make(map[string]operator)
 	for _, family := range []map[string]operator{
-		sourceOperators(), statelessOperators(), aggregateOperators(), windowOperators(), tableOperators(),
-		joinOperators(), processOperators(),
+		sourceOperators(),
+		statelessOperators(),
+		aggregateOperators(),
+		windowOperators(),
+		tableOperators(),
+		joinOperators(),
+		processOperators(),
+		globalOperators(),
 	} {
 		maps.Copy(all, family)
 	}

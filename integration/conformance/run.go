@@ -139,6 +139,8 @@ func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
 	switch st := st.(type) {
 	case textStore:
 		return rows(st.All(), identity)
+	case textGlobal:
+		return rows(st.All(), identity)
 	case *store.KeyValue[text, int64]:
 		return rows(st.All(), decimal)
 	case *store.KeyValue[windowed, text]:

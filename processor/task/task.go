@@ -30,6 +30,9 @@ type Config struct {
 	Handlers  Handlers
 	Logger    *slog.Logger
 
+	// Global makes a view of a global store for this task; false if there is none of that name. Nil: there are none.
+	Global func(storeName string) (store.Store, bool, error)
+
 	// Stores configures the store set; ID, specs and context are filled in by Open.
 	Stores store.SetConfig
 }

@@ -171,58 +171,10 @@ func (r *Restorer) changelogs(ctx context.Context, cfg task.Config) ([]*changelo
 	return logs, nil
 }
 
-// open opens the task on its local state if that may be trusted and caught up, else on an empty directory. Local state
-// that cannot be used is removed, loudly: that is a full restore, and somebody will ask why.
+// open opens the task on its local state if that may be trusted and caught up, else on an empty directory.
 func (r *Restorer) open(ctx context.Context, cfg task.Config, logs []*changelogOf) (*task.Task, error) {
-	id := cfg.ID
-	trusted, reason := r.cfg.StateDir.Trusted(id)
-	if !trusted {
-		if err := r.discard(id, reason); err != nil {
-			return nil, err
-		}
-	}
-	t, err := r.openOnce(ctx, cfg)
-	if _, ok := errors.AsType[*store.CorruptError](err); ok {
-		if err := r.discard(id, err.Error()); err != nil {
-			return nil, err
-		}
-		t, err = r.openOnce(ctx, cfg)
-	}
-	if err != nil {
-		return nil, err
-	}
-	reason = r.chooseBases(t, logs)
-	if reason == "" {
-		return t, nil
-	}
-	if err := t.Close(false); err != nil {
-		return nil, err
-	}
-	if err := r.discard(id, reason); err != nil {
-		return nil, err
-	}
-	if t, err = r.openOnce(ctx, cfg); err != nil {
-		return nil, err
-	}
-	r.chooseBases(t, logs)
-	return t, nil
-}
-
-func (r *Restorer) openOnce(ctx context.Context, cfg task.Config) (*task.Task, error) {
-	cfg.Stores.Dir = r.cfg.StateDir.TaskDir(cfg.ID)
-	if err := r.cfg.StateDir.MarkOpen(cfg.ID); err != nil {
-		return nil, err
-	}
-	return task.Open(ctx, cfg)
-}
-
-// discard removes the local state of a task.
-func (r *Restorer) discard(id record.TaskID, reason string) error {
-	if reason != "" {
-		r.cfg.Logger.Error("local state cannot be used: restoring from the changelog", slog.String("task", id.String()),
-			slog.String("directory", r.cfg.StateDir.TaskDir(id)), slog.String("reason", reason))
-	}
-	return r.cfg.StateDir.Remove(id)
+	o := opener{dir: r.cfg.StateDir, logger: r.cfg.Logger}
+	return o.open(ctx, cfg, func(t *task.Task) string { return r.chooseBases(t, logs) })
 }
 
 // chooseBases decides for each store where its replay begins. It returns why local state cannot be used, "" if it can.
