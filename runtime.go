@@ -217,7 +217,7 @@ func (in *incarnation) written() []record.TopicPartition {
 			add(in.topics.physical(topic))
 		}
 		for _, s := range sub.Stores {
-			if !s.LoggingDisabled {
+			if s.Changelogged() {
 				add(in.topics.changelog(s.Name))
 			}
 		}

@@ -58,7 +58,10 @@ func NewKeyValue[K, V any](name string, key serde.Serde[K], value serde.Serde[V]
 
 // KeyValueSpec describes a persistent, logged key-value store; the caller may change fields.
 func KeyValueSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) Spec {
-	return Spec{Name: name, New: NewKeyValue(name, key, value)}
+	return Spec{
+		Name: name, Type: TypeKeyValue, KeySerde: fmt.Sprintf("%T", key), ValueSerde: fmt.Sprintf("%T", value),
+		New: NewKeyValue(name, key, value),
+	}
 }
 
 // encodeKey returns prefix and key in s.keyBytes.

@@ -22,15 +22,26 @@ type Builder struct {
 	// index numbers generated names. Invariant: it advances exactly as Kafka Streams' does, so that generated names of
 	// stores and internal topics are the same.
 	index int
+	// generated are the names that generate gave.
+	generated map[string]bool
+	// rules are the optimisations that are on; merged is what they did to repartition topics, while a plan is lowered.
+	rules  map[Optimization]bool
+	merged map[*graphNode][]*graphNode
 }
 
 // NewBuilder returns an empty builder.
-func NewBuilder() *Builder {
-	return &Builder{
+func NewBuilder(opts ...BuilderOption) *Builder {
+	b := &Builder{
 		byName:      make(map[string]*graphNode),
 		storeByName: make(map[string]*storeDef),
 		sources:     make(map[string]*sourceDef),
+		generated:   make(map[string]bool),
+		rules:       make(map[Optimization]bool),
 	}
+	for _, o := range opts {
+		o.applyBuilder(b)
+	}
+	return b
 }
 
 // AddStore adds a store for processors, which connect to it with [WithStores] (Kafka Streams' addStateStore).
@@ -47,7 +58,7 @@ func (b *Builder) addStore(operator string, spec store.Spec) {
 		b.fail(operator, "store %q was already declared at %s: give each store its own name", spec.Name, first.position)
 		return
 	}
-	def := &storeDef{spec: spec, position: callerPosition()}
+	def := &storeDef{spec: spec, operator: operator, position: callerPosition()}
 	b.stores = append(b.stores, def)
 	b.storeByName[spec.Name] = def
 }
@@ -55,7 +66,7 @@ func (b *Builder) addStore(operator string, spec store.Spec) {
 // addNode adds a node below its parents. A name that is taken is a mistake; the node is then added all the same, so
 // that what follows can be declared.
 func (b *Builder) addNode(operator string, n *graphNode, parents ...*graphNode) *graphNode {
-	n.position = callerPosition()
+	n.position, n.operator = callerPosition(), operator
 	if first, ok := b.byName[n.name]; ok {
 		b.fail(operator, "the name %q is already taken by the node declared at %s", n.name, first.position)
 	} else {
@@ -92,6 +103,7 @@ func (b *Builder) storeName(name, prefix string) string {
 func (b *Builder) generate(prefix string) string {
 	name := fmt.Sprintf("%s%010d", prefix, b.index)
 	b.index++
+	b.generated[name] = true
 	return name
 }
 

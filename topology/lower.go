@@ -60,10 +60,11 @@ func (b *Builder) check() []error {
 
 // lower makes the plan of a topology without mistakes.
 func (b *Builder) lower() *processor.Plan {
-	p := &processor.Plan{}
+	p, shape := &processor.Plan{}, b.mergeRepartitions()
 	for _, r := range b.repartitions {
-		topic := *r
-		p.Repartitions = append(p.Repartitions, &topic)
+		if topic := *r; !shape.topics[r.Name] {
+			p.Repartitions = append(p.Repartitions, &topic)
+		}
 	}
 	// In the order of their users, so that a flush of the caches, in this order, reaches each store after what feeds it:
 	// a table may have got its store only by what was declared below it.
@@ -72,25 +73,29 @@ func (b *Builder) lower() *processor.Plan {
 		for _, name := range n.stores {
 			if s := b.storeByName[name]; !added[name] {
 				added[name] = true
-				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position})
+				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position, FromSource: s.fromSource})
 			}
 		}
 	}
 	for _, n := range b.nodes {
-		children := make([]string, len(n.children))
-		for i, c := range n.children {
-			children[i] = c.name
+		if shape.gone[n] {
+			continue
+		}
+		var children []string
+		for _, c := range shape.childrenOf(n) {
+			children = append(children, c.name)
 		}
 		newNode := n.make
 		if n.bind != nil {
 			newNode = n.bind()
 		}
 		p.Nodes = append(p.Nodes, &processor.Node{
-			Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Chooser: n.chooser,
+			Name: n.name, Kind: n.kind, Operator: n.operator, Topics: slices.Clone(n.topics), Chooser: n.chooser,
 			Stores: slices.Clone(n.stores), Children: children,
 			New: newNode, Position: n.position, OffsetReset: n.reset,
 		})
 	}
 	p.Subtopologies = subtopologies(p)
+	p.Unnamed = b.unnamed(p)
 	return p
 }
