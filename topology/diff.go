@@ -203,7 +203,7 @@ func (d *differ) topics() {
 		case old.Repartition && !now.Repartition:
 			d.add(Loses, subjectRepartition, old.Name, "records that are in it and not processed yet are not read any more: "+
 				"let the application finish them first (stop its input), or keep the name")
-		case old.Partitions != now.Partitions && old.Partitions != 0 && now.Partitions != 0:
+		case old.Partitions != now.Partitions && old.Partitions != 0 && now.Partitions != 0 && d.after.feedsStores(old.Name):
 			d.add(Alters, d.subjectOf(now), old.Name, "it had %d partitions and has %d: tasks are made anew, and the keys of "+
 				"stores fall into other partitions", old.Partitions, now.Partitions)
 		case old.Repartition:
@@ -256,6 +256,18 @@ func (d *differ) subtopologies() {
 			}
 		}
 	}
+}
+
+// feedsStores reports whether the tasks that read a topic have stores, of which each belongs to a partition.
+func (d *Description) feedsStores(topic string) bool {
+	for i := range d.Subtopologies {
+		sub := &d.Subtopologies[i]
+		if slices.Contains(sub.reads(), topic) &&
+			slices.ContainsFunc(d.Stores, func(s StoreDescription) bool { return s.Subtopology == sub.ID }) {
+			return true
+		}
+	}
+	return false
 }
 
 // reads lists the topics of a sub-topology's sources.
