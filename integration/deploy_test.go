@@ -43,7 +43,8 @@ func TestDeployAnotherTopology(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, changes.LostStores(), 1)
 	topics := s.cluster.Topics(t)
-	refused := s.run(renamed(), s.config()).awaitError("would lose", "store counts", "keep the name counts", "AllowStateLoss")
+	refused := s.run(renamed(), s.config()).
+		awaitError("would lose", "store counts", "keep the name counts", "AllowStateLoss")
 	var loss *tidemark.StateLossError
 	require.ErrorAs(t, refused, &loss)
 	require.Equal(t, changes, loss.Changes)
@@ -103,5 +104,6 @@ func TestTableRestoredFromItsSource(t *testing.T) {
 	topology.Table(wrong, deleting, serde.String, serde.String, topology.As("rows"))
 	cfg := s.config()
 	cfg.ApplicationID += "-2"
-	_ = s.run(wrong, cfg).awaitError(deleting, "is the changelog of the table", "retention.ms=1000", "cleanup.policy=compact")
+	_ = s.run(wrong, cfg).
+		awaitError(deleting, "is the changelog of the table", "retention.ms=1000", "cleanup.policy=compact")
 }

@@ -42,7 +42,7 @@ func golden(t *testing.T, name, got string) {
 	require.Equal(t, string(want), got)
 }
 
-// TestDescriptions compares all forms of a description with files: what other programs read must not change by accident.
+// TestDescriptions compares all forms of a description with files: what others read must not change by accident.
 func TestDescriptions(t *testing.T) {
 	plain, optimized := described().MustBuild(), described(topology.OptimizeAll()).MustBuild()
 	text, err := topology.NewDescription(plain).JSON()

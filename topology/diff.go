@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -168,7 +169,8 @@ func (d *differ) keptStore(old, now *StoreDescription) {
 		d.add(Loses, subjectStore, now.Name, "it was a %s store and is a %s store, which cannot read its rows: give it "+
 			"another name, or reset the application", old.Type, now.Type)
 	case old.Logging && !now.Logging:
-		d.add(Alters, subjectStore, now.Name, "it has no changelog any more: its rows are only on the machines that have them")
+		d.add(Alters, subjectStore, now.Name, "it has no changelog any more: its rows are only on the machines "+
+			"that have them")
 	case !old.Logging && now.Logging && now.SourceTopic == "":
 		d.add(Alters, subjectStore, now.Name, "its changelog begins empty: rows of before are only on the machines that "+
 			"have them")
@@ -251,7 +253,8 @@ func (d *differ) subtopologies() {
 		for j := range d.after.Subtopologies {
 			now := &d.after.Subtopologies[j]
 			if old.ID != now.ID && slices.ContainsFunc(now.reads(), func(t string) bool { return slices.Contains(reads, t) }) {
-				d.add(Moves, subjectSub, fmt.Sprint(old.ID), "its tasks %d_n become %d_n; their positions are kept", old.ID, now.ID)
+				d.add(Moves, subjectSub, strconv.Itoa(int(old.ID)),
+					"its tasks %d_n become %d_n; their positions are kept", old.ID, now.ID)
 				break
 			}
 		}

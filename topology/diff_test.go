@@ -67,8 +67,8 @@ func TestDiff(t *testing.T) {
 				b.AddStore(spec)
 				topology.Process(in(b), newForwarder, nil, nil, topology.WithStores("n"))
 			},
-			want: "loses  store n: it was a key-value store and is a window store, which cannot read its rows: give it another " +
-				"name, or reset the application\n",
+			want: "loses  store n: it was a key-value store and is a window store, which cannot read its rows: give it " +
+				"another name, or reset the application\n",
 			lost: 1,
 		},
 		"a topology above": {
