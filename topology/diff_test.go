@@ -89,8 +89,8 @@ func TestDiff(t *testing.T) {
 			after: func(b *topology.Builder) {
 				topology.Count(topology.GroupBy(in(b), byValue, nil, topology.Named("b")), topology.As("n"))
 			},
-			want: "loses  repartition topic a-repartition: records that are in it and not processed yet are not read any more: " +
-				"let the application finish them first (stop its input), or keep the name\n" +
+			want: "loses  repartition topic a-repartition: records that are in it and not processed yet are not read any " +
+				"more: let the application finish them first (stop its input), or keep the name\n" +
 				"adds   repartition topic b-repartition: it is created, empty\n",
 		},
 		"an input removed": {
@@ -105,8 +105,8 @@ func TestDiff(t *testing.T) {
 		"more partitions": {
 			before: func(b *topology.Builder) { count(in(b), "n") }, after: func(b *topology.Builder) { count(in(b), "n") },
 			partBefore: 2, partAfter: 4,
-			want: "alters input topic in: it had 2 partitions and has 4: tasks are made anew, and the keys of stores fall into " +
-				"other partitions\n",
+			want: "alters input topic in: it had 2 partitions and has 4: tasks are made anew, and the keys of stores fall " +
+				"into other partitions\n",
 		},
 		"logging off": {
 			before: rows(), after: rows(topology.WithoutLogging()),
