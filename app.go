@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/tidemarkio/tidemark/changelog"
@@ -46,7 +47,7 @@ type App struct {
 var ErrAlreadyRun = errors.New("tidemark: the App has run already: make a new one")
 
 // New checks topology and configuration and returns an App that has not started. It does no I/O. The error joins every
-// mistake in both: *topology.BuildError, *ConfigError.
+// mistake in both: *topology.BuildError, *ConfigError, *NamingError.
 func New(t Topology, cfg Config) (*App, error) {
 	plan, planErr := t.Build()
 	cfg, defErr := cfg.withDefaults()
@@ -57,11 +58,38 @@ func New(t Topology, cfg Config) (*App, error) {
 	if errs != nil {
 		return nil, errs
 	}
+	errs = checkResets(plan, cfg.AutoOffsetReset)
+	if !cfg.AllowGeneratedNames {
+		errs = errors.Join(errs, checkNames(plan))
+	}
+	if errs != nil {
+		return nil, errs
+	}
 	if len(plan.Subtopologies) == 0 {
 		return nil, errors.New("tidemark: the topology is empty: add a source")
 	}
 	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{})}
 	return a, nil
+}
+
+// checkResets refuses a table that is restored from its topic and would start at the topic's end: a restore would bring
+// back rows that were never read.
+func checkResets(plan *processor.Plan, reset processor.OffsetReset) error {
+	var errs []error
+	for _, n := range plan.Nodes {
+		if n.Kind != processor.SourceNode || n.OffsetReset != processor.ResetDefault || reset != processor.ResetLatest {
+			continue
+		}
+		for _, s := range plan.Stores {
+			if slices.Contains(n.Topics, s.SourceTopic) {
+				errs = append(errs, &ConfigError{
+					Field: "AutoOffsetReset", Value: "latest", Hint: fmt.Sprintf("the table %q is restored from the whole of its "+
+						"topic (topology.ReuseSourceTopics): declare it with topology.WithOffsetReset (%s)", s.Name, n.Position),
+				})
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Config) security() kafka.Security {
@@ -146,11 +174,13 @@ func restartable(err error) bool {
 	var mixed *assign.MixedTopologyError
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
+	var loss *StateLossError
 	switch {
 	case errors.As(err, &corrupt), errors.As(err, &flush): // they may have passed through user code
 		return true
 	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &topic), errors.As(err, &input),
-		errors.As(err, &large), errors.As(err, &mixed), errors.Is(err, eos.ErrFatal):
+		errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
+		errors.Is(err, eos.ErrFatal):
 		return false
 	}
 	return true

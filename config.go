@@ -25,6 +25,14 @@ type Config struct {
 	// StateDir holds local state, in a folder per application (state.dir). One process at a time may use the folder of
 	// an application. Defaults to the user's state directory ($XDG_STATE_HOME/tidemark); never to a temporary one.
 	StateDir string
+	// AllowGeneratedNames lets stores and repartition topics have generated names, which change, and leave behind what
+	// was kept under them, when an operator is inserted above. By default New lists them as mistakes
+	// (ensure.explicit.internal.resource.naming, KIP-1111, which Kafka Streams has off by default).
+	AllowGeneratedNames bool
+	// AllowStateLoss lets an instance start that would leave stores behind which the application has: removed, renamed,
+	// or of another kind. By default Run refuses, with the list (StateLossError). Kafka Streams has no such check; Flink
+	// calls it allowNonRestoredState.
+	AllowStateLoss bool
 	// Workers is the number of goroutines that run tasks, each with a producer of its own (num.stream.threads).
 	// Defaults to GOMAXPROCS.
 	Workers int

@@ -38,12 +38,16 @@ type incarnation struct {
 	producers []*kafka.Producer
 	failed    chan error // the first error that stops the incarnation
 	running   sync.WaitGroup
+	// settled is closed when all tasks run for the first time: the group has accepted the topology.
+	settled  chan struct{}
+	settling sync.Once
 }
 
 // runOnce runs one incarnation: nil when ctx has ended and everything is committed and closed.
 func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
 	in := &incarnation{
 		app: a, dir: dir, budget: store.NewBudget(a.cfg.StateBytesMax), failed: make(chan error, 1),
+		settled: make(chan struct{}),
 	}
 	defer in.release()
 	if err := in.connect(ctx); err != nil {
@@ -75,7 +79,9 @@ func (in *incarnation) connect(ctx context.Context) error {
 	})
 	bounded, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
+	if err = in.comparePlans(bounded); err == nil { // before anything is made
+		in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
+	}
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return fmt.Errorf("tidemark: brokers %v do not answer within %s: check Config.Brokers, TLS and SASL: %w",
 			cfg.Brokers, cfg.ConnectTimeout, err)
@@ -213,7 +219,7 @@ func (in *incarnation) written() []record.TopicPartition {
 			add(in.topics.physical(topic))
 		}
 		for _, s := range sub.Stores {
-			if !s.LoggingDisabled {
+			if s.Changelogged() {
 				add(in.topics.changelog(s.Name))
 			}
 		}
@@ -272,7 +278,11 @@ func (in *incarnation) fail(err error) {
 
 // changed keeps the App's state in step with the tasks.
 func (in *incarnation) changed() {
-	if _, restoring := in.manager.TaskStates(); restoring == 0 {
+	running, restoring := in.manager.TaskStates()
+	if running > 0 && restoring == 0 {
+		in.settling.Do(func() { close(in.settled) })
+	}
+	if restoring == 0 {
 		in.app.becomeFrom(Rebalancing, Running)
 	} else {
 		in.app.becomeFrom(Running, Rebalancing)
@@ -308,6 +318,7 @@ func (in *incarnation) run(ctx context.Context) error {
 			}
 		})
 	}
+	in.running.Go(func() { in.keepPlan(background) })
 	in.running.Go(func() { in.purge(background) })
 	in.running.Go(func() { in.watchInputs(background) })
 	a.setIncarnation(in)

@@ -80,7 +80,7 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 			names = append(names, t.physical(topic))
 		}
 		for _, s := range sub.Stores {
-			if !s.LoggingDisabled {
+			if s.Changelogged() {
 				names = append(names, t.changelog(s.Name))
 			}
 		}
@@ -288,10 +288,14 @@ func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 	}
 	for _, sub := range t.plan.Subtopologies {
 		for _, s := range sub.Stores {
-			if s.LoggingDisabled {
-				continue
+			var err error
+			switch {
+			case s.SourceTopic != "":
+				err = t.checkSourceChangelog(ctx, s)
+			case s.Changelogged():
+				err = t.makeChangelog(ctx, cfg, s, count[sub.ID])
 			}
-			if err := t.makeChangelog(ctx, cfg, s, count[sub.ID]); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -344,6 +348,24 @@ func (t *topics) makeChangelog(ctx context.Context, cfg *Config, s *processor.St
 	}
 	t.configs[name] = config
 	return changelog.CheckPolicy(name, config, s.Retention, s.ChangelogConfig)
+}
+
+// checkSourceChangelog makes sure that an input topic that is a table's changelog keeps every row.
+func (t *topics) checkSourceChangelog(ctx context.Context, s *processor.StoreSpec) error {
+	name := t.physical(s.SourceTopic)
+	config, err := t.admin.TopicConfig(ctx, name)
+	if err != nil {
+		return fmt.Errorf("tidemark: read the configuration of %q: %w", name, err)
+	}
+	t.configs[name] = config
+	if why := changelog.Forgets(config); why != "" {
+		return &TopicError{
+			Topic: name, What: fmt.Sprintf("is the changelog of the table %q and has %s", s.Name, why),
+			Hint: "a restore would miss the rows that the broker deletes: set cleanup.policy=compact, or take " +
+				"topology.ReuseSourceTopics off",
+		}
+	}
+	return nil
 }
 
 // partitionsOf returns the number of partitions of a topic that a task writes, 0 if it does not exist. Topics that no

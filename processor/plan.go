@@ -17,7 +17,29 @@ type Plan struct {
 	Subtopologies []*Subtopology
 	// Globals are the stores that every instance keeps whole. Their nodes and stores are not among those above.
 	Globals []*GlobalStore
+	// Unnamed are the stores and internal topics that the user gave no name.
+	Unnamed []Unnamed
 }
+
+// Unnamed is a store or a repartition topic whose name was generated. It changes when an operator is inserted above,
+// and what was kept under it is then lost.
+type Unnamed struct {
+	Resource Resource
+	Name     string // as in the plan
+	Operator string // that made it
+	Position string // file:line of its declaration
+	// Hint is what to write there.
+	Hint string
+}
+
+// Resource is a kind of what is kept under a name between two deployments.
+type Resource string
+
+// Resources.
+const (
+	StoreResource       Resource = "store"
+	RepartitionResource Resource = "repartition topic"
+)
 
 // NodeKind says where a node stands.
 type NodeKind int
@@ -33,6 +55,8 @@ const (
 type Node struct {
 	Name string
 	Kind NodeKind
+	// Operator is the function or method that declared the node.
+	Operator string
 	// Topics are read by a source and written by a sink (empty for a sink that chooses by record). The name of a
 	// repartition topic stands without the application id.
 	Topics []string
@@ -65,10 +89,16 @@ const (
 // StoreSpec is a store and the place of its declaration.
 type StoreSpec struct {
 	store.Spec
+
 	Position string
-	// SourceTopic is the topic that already is the store's changelog (optimisation of source tables), "" otherwise.
-	SourceTopic string
+	// FromSource makes, for one restore of a store with a SourceTopic, the function that turns a batch of records of that
+	// topic into records of a changelog: what the source and the table above the store would have made of them. The
+	// result holds until the next call.
+	FromSource func() func(records []record.Raw) []record.Raw
 }
+
+// PositionKey is the key of the store's changelog position in a checkpoint.
+func (s *StoreSpec) PositionKey() string { return store.PositionKey(s.Name, s.SourceTopic) }
 
 // RepartitionTopic is an internal topic between two sub-topologies: what a repartition, or a foreign-key join, sends
 // from one to the other. Its records are deleted once they are consumed.

@@ -79,7 +79,7 @@ func (s *Set) start() error {
 	checkpoint, names := s.committed.clone(), maps.Clone(s.names)
 	for _, st := range s.stores {
 		if st.spec.InMemory { // nothing of it will be on disk
-			delete(checkpoint.Changelog, st.spec.Name)
+			forgetPositions(checkpoint, st.spec.Name)
 			delete(names, st.spec.Name)
 		}
 	}

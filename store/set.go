@@ -218,7 +218,7 @@ func (s *Set) dropRemoved() error {
 		return s.disk.Flush(slices.Values([]Entry{names}), checkpoint)
 	}
 	for name := range removed {
-		delete(checkpoint.Changelog, name)
+		forgetPositions(checkpoint, name)
 	}
 	if err := writeNames(); err != nil {
 		return err
@@ -304,9 +304,11 @@ func (s *Set) Checkpoint() (Checkpoint, bool) {
 		<-s.running.done // the engine's checkpoint belongs to the flush until then
 	}
 	c, found, _ := s.disk.Checkpoint() // never fails
-	for name := range c.Changelog {
-		if i, ok := s.byName[name]; !ok || s.stores[i].spec.InMemory {
-			delete(c.Changelog, name)
+	for key := range c.Changelog {
+		if !slices.ContainsFunc(s.stores, func(st setStore) bool {
+			return !st.spec.InMemory && PositionOf(key, st.spec.Name)
+		}) {
+			delete(c.Changelog, key)
 		}
 	}
 	return c, found
@@ -342,7 +344,7 @@ func (s *Set) Seal(epoch record.Epoch, batchFor func(storeName string) *record.B
 	s.restoring = false
 	for _, st := range s.stores {
 		var batch *record.Batch
-		if !st.spec.LoggingDisabled {
+		if st.spec.Changelogged() {
 			if batch = batchFor(st.spec.Name); batch == nil {
 				return fmt.Errorf("store: %s: no changelog batch", st.spec.Name)
 			}

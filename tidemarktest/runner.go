@@ -50,6 +50,9 @@ func (r *runner) open() error {
 	}
 	r.task, r.seen = t, make(map[string]int)
 	ends := make(map[string]int64, len(r.changelogs))
+	if err := r.restoreFromSources(ends); err != nil {
+		return err
+	}
 	for store, records := range r.changelogs {
 		if err := t.Stores().Replay(store, records); err != nil {
 			return fmt.Errorf("tidemarktest: restore %q: %w", store, err)
@@ -71,6 +74,26 @@ func (r *runner) open() error {
 
 // add implements logReader: it queues a record.
 func (r *runner) add(topic string, raw record.Raw) error { return addTo(r.task, topic, raw) }
+
+// restoreFromSources restores stores whose changelog is an input topic from what was committed of it.
+func (r *runner) restoreFromSources(ends map[string]int64) error {
+	for _, s := range r.cfg.Subtopology.Stores {
+		if s.SourceTopic == "" {
+			continue
+		}
+		topic := r.d.physical(s.SourceTopic)
+		committed := r.positions[record.TopicPartition{Topic: topic}].Offset
+		var records []record.Raw
+		for _, l := range r.d.log(topic).records[:committed] {
+			records = append(records, l.Raw)
+		}
+		if err := r.task.Stores().Replay(s.Name, s.FromSource()(records)); err != nil {
+			return fmt.Errorf("tidemarktest: restore %q from %q: %w", s.Name, topic, err)
+		}
+		ends[s.PositionKey()] = committed
+	}
+	return nil
+}
 
 // step processes one record and delivers what it wrote.
 func (r *runner) step() error {

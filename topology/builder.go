@@ -23,15 +23,26 @@ type Builder struct {
 	// index numbers generated names. Invariant: it advances exactly as Kafka Streams' does, so that generated names of
 	// stores and internal topics are the same.
 	index int
+	// generated are the names that generate gave.
+	generated map[string]bool
+	// rules are the optimisations that are on; merged is what they did to repartition topics, while a plan is lowered.
+	rules  map[Optimization]bool
+	merged map[*graphNode][]*graphNode
 }
 
 // NewBuilder returns an empty builder.
-func NewBuilder() *Builder {
-	return &Builder{
+func NewBuilder(opts ...BuilderOption) *Builder {
+	b := &Builder{
 		byName:      make(map[string]*graphNode),
 		storeByName: make(map[string]*storeDef),
 		sources:     make(map[string]*sourceDef),
+		generated:   make(map[string]bool),
+		rules:       make(map[Optimization]bool),
 	}
+	for _, o := range opts {
+		o.applyBuilder(b)
+	}
+	return b
 }
 
 // AddStore adds a store for processors, which connect to it with [WithStores] (Kafka Streams' addStateStore).
@@ -55,7 +66,7 @@ func (b *Builder) newStore(operator string, spec store.Spec) *storeDef {
 		b.fail(operator, "store %q was already declared at %s: give each store its own name", spec.Name, first.position)
 		return nil
 	}
-	def := &storeDef{spec: spec, position: callerPosition()}
+	def := &storeDef{spec: spec, operator: operator, position: callerPosition()}
 	b.storeByName[spec.Name] = def
 	return def
 }
@@ -74,7 +85,7 @@ func (b *Builder) addNode(operator string, n *graphNode, parents ...*graphNode) 
 
 // nameNode gives a node its place and its name in the topology.
 func (b *Builder) nameNode(operator string, n *graphNode) {
-	n.position = callerPosition()
+	n.position, n.operator = callerPosition(), operator
 	if first, ok := b.byName[n.name]; ok {
 		b.fail(operator, "the name %q is already taken by the node declared at %s", n.name, first.position)
 	} else {
@@ -115,6 +126,7 @@ func (b *Builder) storeName(name, prefix string) string {
 func (b *Builder) generate(prefix string) string {
 	name := fmt.Sprintf("%s%010d", prefix, b.index)
 	b.index++
+	b.generated[name] = true
 	return name
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
 )
 
@@ -17,6 +18,7 @@ type graphNode struct {
 	stores   []string
 	children []*graphNode
 	parents  []*graphNode
+	operator string // that declared it
 	position string
 	reset    processor.OffsetReset
 	extracts bool // a source with a timestamp extractor
@@ -27,6 +29,8 @@ type graphNode struct {
 	// keepsNullKeys says that records with a null key are of use to the node, as to a left join. They then enter the
 	// repartition topics above it.
 	keepsNullKeys bool
+	// guards is the repartition topic before which the node keeps null keys out, "" if it is not such a node.
+	guards string
 }
 
 // useStore connects the node to a store, once.
@@ -56,14 +60,17 @@ func (b *Builder) anyBelow(n *graphNode, is func(n *graphNode) bool) bool {
 		}
 		return slices.ContainsFunc(below, func(c *graphNode) bool { return is(c) || walk(c) })
 	}
-	return walk(n)
+	return slices.ContainsFunc(b.withMerged(n), walk)
 }
 
 // storeDef is a declared store.
 type storeDef struct {
 	spec     store.Spec
+	operator string
 	position string
 	global   bool
+	// fromSource is of a store with a SourceTopic, see processor.StoreSpec.
+	fromSource func() func(records []record.Raw) []record.Raw
 }
 
 // globalDef is a declared global store.

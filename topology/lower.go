@@ -69,10 +69,11 @@ func (b *Builder) check() []error {
 
 // lower makes the plan of a topology without mistakes.
 func (b *Builder) lower() *processor.Plan {
-	p := &processor.Plan{}
+	p, shape := &processor.Plan{}, b.mergeRepartitions()
 	for _, r := range b.repartitions {
-		topic := *r
-		p.Repartitions = append(p.Repartitions, &topic)
+		if topic := *r; !shape.topics[r.Name] {
+			p.Repartitions = append(p.Repartitions, &topic)
+		}
 	}
 	// In the order of their users, so that a flush of the caches, in this order, reaches each store after what feeds it:
 	// a table may have got its store only by what was declared below it.
@@ -81,29 +82,32 @@ func (b *Builder) lower() *processor.Plan {
 		for _, name := range n.stores {
 			if s := b.storeByName[name]; !added[name] {
 				added[name] = true
-				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position})
+				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position, FromSource: s.fromSource})
 			}
 		}
 	}
 	for _, n := range b.nodes {
-		p.Nodes = append(p.Nodes, n.lower())
+		if !shape.gone[n] {
+			p.Nodes = append(p.Nodes, n.lower(shape.childrenOf(n)))
+		}
 	}
 	behind := make([]int, len(b.globals))
 	for i, g := range b.globals {
 		behind[i] = g.behind
 		p.Globals = append(p.Globals, &processor.GlobalStore{
-			Source: g.source.lower(), Processor: g.processor.lower(),
+			Source: g.source.lower(g.source.children), Processor: g.processor.lower(nil),
 			Store: &processor.StoreSpec{Spec: g.store.spec, Position: g.store.position},
 		})
 	}
 	p.Subtopologies = subtopologies(p, behind)
+	p.Unnamed = b.unnamed(p)
 	return p
 }
 
 // lower makes the node of a plan.
-func (n *graphNode) lower() *processor.Node {
-	children := make([]string, len(n.children))
-	for i, c := range n.children {
+func (n *graphNode) lower(below []*graphNode) *processor.Node {
+	children := make([]string, len(below))
+	for i, c := range below {
 		children[i] = c.name
 	}
 	newNode := n.make
@@ -111,7 +115,7 @@ func (n *graphNode) lower() *processor.Node {
 		newNode = n.bind()
 	}
 	return &processor.Node{
-		Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Chooser: n.chooser,
+		Name: n.name, Kind: n.kind, Operator: n.operator, Topics: slices.Clone(n.topics), Chooser: n.chooser,
 		Stores: slices.Clone(n.stores), Children: children,
 		New: newNode, Position: n.position, OffsetReset: n.reset,
 	}

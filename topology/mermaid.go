@@ -50,6 +50,11 @@ func Mermaid(p *processor.Plan) string {
 			fmt.Fprintf(&m.out, "  %s -.- %s\n", node, m.id("s", s))
 		}
 	}
+	for _, s := range p.Stores {
+		if s.SourceTopic != "" {
+			fmt.Fprintf(&m.out, "  %s -. restores .-> %s\n", m.topic(s.SourceTopic), m.id("s", s.Name))
+		}
+	}
 	return m.out.String()
 }
 

@@ -56,8 +56,8 @@ type build struct {
 }
 
 // buildTopology builds the topology of a case with the operators of the registry.
-func buildTopology(c *testCase) (*build, error) {
-	b := &build{Builder: topology.NewBuilder(), made: make(map[string]any)}
+func buildTopology(c *testCase, opts ...topology.BuilderOption) (*build, error) {
+	b := &build{Builder: topology.NewBuilder(opts...), made: make(map[string]any)}
 	known := operators()
 	for i := range c.Topology {
 		s := &c.Topology[i]

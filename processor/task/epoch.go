@@ -91,6 +91,16 @@ func (t *Task) Committed(ends []int64, wallClock int64) error {
 			t.changelog[name] = ends[i] // an unknown end keeps the older one: a restart replays a little more
 		}
 	}
+	for _, s := range t.cfg.Subtopology.Stores {
+		if s.SourceTopic == "" {
+			continue
+		}
+		// The input is the store's changelog: what was read of it is in the store.
+		tp := record.TopicPartition{Topic: t.cfg.Physical(s.SourceTopic), Partition: t.cfg.ID.Partition}
+		if p, ok := e.Positions[tp]; ok {
+			t.changelog[s.PositionKey()] = p.Offset
+		}
+	}
 	for tp, p := range e.Positions {
 		cp.Inputs[tp], cp.StreamTimes[tp] = p.Offset, p.StreamTime
 	}
