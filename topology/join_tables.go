@@ -15,6 +15,10 @@ import (
 // from the tables they are made of. With [As] the result has a store of its own; otherwise joiner may be called more
 // than once per update, also for old rows. joiner is called for rows, never for deleted ones. A nil serde means: as
 // left has it if the type stays, else none.
+//
+// Give the join a store if you aggregate it and its tables cache: when both sides of a row have changed between two
+// commits, a join without a store forwards the new value twice as if there had been none before, and a count of it
+// counts twice, as in Kafka Streams (KAFKA-4609).
 func JoinTables[K, L, R, V any](
 	left *KTable[K, L], right *KTable[K, R], joiner func(left L, right R) V, valueSerde serde.Serde[V],
 	opts ...StoreOption,
