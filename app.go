@@ -140,6 +140,7 @@ func (a *App) runUntilDone(ctx context.Context) error {
 func restartable(err error) bool {
 	var user *processor.UserError
 	var decode *processor.DeserializationError
+	var timestamp *processor.TimestampError
 	var topic *changelog.TopicError
 	var input *TopicError
 	var large *eos.RecordTooLargeError
@@ -149,8 +150,8 @@ func restartable(err error) bool {
 	switch {
 	case errors.As(err, &corrupt), errors.As(err, &flush): // they may have passed through user code
 		return true
-	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &topic), errors.As(err, &input),
-		errors.As(err, &large), errors.As(err, &mixed), errors.Is(err, eos.ErrFatal):
+	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &timestamp), errors.As(err, &topic),
+		errors.As(err, &input), errors.As(err, &large), errors.As(err, &mixed), errors.Is(err, eos.ErrFatal):
 		return false
 	}
 	return true

@@ -62,6 +62,9 @@ type Config struct {
 	// AutoOffsetReset says where to start without a committed offset (auto.offset.reset): processor.ResetEarliest, the
 	// default, ResetLatest, or ResetNone, which fails.
 	AutoOffsetReset processor.OffsetReset
+	// TimestampExtractor gives the records of sources without one of their own their event time
+	// (default.timestamp.extractor). Defaults to processor.FailOnInvalidTimestamp.
+	TimestampExtractor processor.TimestampExtractor
 
 	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). A new owner
 	// ends a dead one's transaction without waiting for it. Rounded down to 10 ms: the last digit is in use, see

@@ -195,7 +195,8 @@ func (in *incarnation) taskConfig(id record.TaskID) task.Config {
 		Handlers: task.Handlers{
 			Deserialization: cfg.OnDeserializationError, Processing: cfg.OnProcessingError, Production: cfg.OnProductionError,
 		},
-		Logger: cfg.Logger,
+		TimestampExtractor: cfg.TimestampExtractor,
+		Logger:             cfg.Logger,
 		Stores: store.SetConfig{
 			Budget: in.budget, CachingEnabled: cfg.CacheBytesMax > 0, FlushInterval: cfg.FlushInterval,
 			Logger: cfg.Logger, Clock: in.app.clock.NowMs,

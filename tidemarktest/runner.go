@@ -47,6 +47,8 @@ func newRunner(d *Driver, sub *processor.Subtopology) *runner {
 		Changelog:  func(store string) string { return d.cfg.applicationID + "-" + store + "-changelog" },
 		Handlers:   d.cfg.handlers,
 		Logger:     d.cfg.logger,
+
+		TimestampExtractor: d.cfg.extractor,
 	}
 	r.cfg.Stores.CachingEnabled = d.cfg.caching
 	r.cfg.Stores.Logger = d.cfg.logger
@@ -90,21 +92,15 @@ func (r *runner) open() error {
 // add queues a record of one of the task's inputs.
 func (r *runner) add(topic string, raw record.Raw) error {
 	next := raw.Offset + 1
-	return guard(func() error { // a timestamp extractor is user code
-		r.task.Add(task.Input{
-			TopicPartition: record.TopicPartition{Topic: topic}, Records: []record.Raw{raw}, Next: next, HighWatermark: next,
-		})
-		return nil
+	r.task.Add(task.Input{
+		TopicPartition: record.TopicPartition{Topic: topic}, Records: []record.Raw{raw}, Next: next, HighWatermark: next,
 	})
+	return nil
 }
 
 // step processes one record and delivers what it wrote.
 func (r *runner) step() error {
-	err := guard(func() error { // the extractor of the next record
-		_, err := r.task.Process(1, r.d.nowMs)
-		return err
-	})
-	if err != nil {
+	if _, err := r.task.Process(1, r.d.nowMs); err != nil {
 		return err
 	}
 	r.task.Released()

@@ -58,6 +58,13 @@ func (b *Builder) check() []error {
 	return errs
 }
 
+// internal reports whether a source reads a repartition topic.
+func (b *Builder) internal(n *graphNode) bool {
+	return slices.ContainsFunc(b.repartitions, func(r *processor.RepartitionTopic) bool {
+		return slices.Contains(n.topics, r.Name)
+	})
+}
+
 // lower makes the plan of a topology without mistakes.
 func (b *Builder) lower() *processor.Plan {
 	p := &processor.Plan{}
@@ -88,7 +95,7 @@ func (b *Builder) lower() *processor.Plan {
 		p.Nodes = append(p.Nodes, &processor.Node{
 			Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Chooser: n.chooser,
 			Stores: slices.Clone(n.stores), Children: children,
-			New: newNode, Position: n.position, OffsetReset: n.reset,
+			New: newNode, Position: n.position, OffsetReset: n.reset, Internal: n.kind == processor.SourceNode && b.internal(n),
 		})
 	}
 	p.Subtopologies = subtopologies(p)

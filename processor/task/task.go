@@ -28,7 +28,10 @@ type Config struct {
 	// Changelog returns the physical changelog topic of a store.
 	Changelog func(storeName string) string
 	Handlers  Handlers
-	Logger    *slog.Logger
+	// TimestampExtractor serves the sources that have none of their own, but not those of repartition topics; nil is
+	// processor.FailOnInvalidTimestamp.
+	TimestampExtractor processor.TimestampExtractor
+	Logger             *slog.Logger
 
 	// Stores configures the store set; ID, specs and context are filled in by Open.
 	Stores store.SetConfig
@@ -134,7 +137,11 @@ func (t *Task) build() error {
 
 // buildQueues gives each input partition its queue and source node.
 func (t *Task) buildQueues() error {
-	sources := make(map[string]processor.Source)
+	type source struct {
+		processor.Source
+		*processor.Node
+	}
+	sources := make(map[string]source)
 	for _, in := range t.nodes {
 		if in.node.Kind != processor.SourceNode {
 			continue
@@ -144,7 +151,7 @@ func (t *Task) buildQueues() error {
 			return fmt.Errorf("task %s: source %q cannot receive records", t.cfg.ID, in.node.Name)
 		}
 		for _, topic := range in.node.Topics {
-			sources[t.cfg.Physical(topic)] = src
+			sources[t.cfg.Physical(topic)] = source{src, in.node}
 		}
 	}
 	for _, tp := range t.cfg.Inputs {
@@ -152,7 +159,10 @@ func (t *Task) buildQueues() error {
 		if !ok {
 			return fmt.Errorf("task %s: no source reads %s", t.cfg.ID, tp)
 		}
-		q := newQueue(tp, src)
+		q := newQueue(tp, src.Name, src.Source)
+		if q.timed == nil && !src.Internal {
+			q.given = t.cfg.TimestampExtractor
+		}
 		t.queues = append(t.queues, q)
 		t.byInput[tp] = q
 	}
@@ -217,7 +227,7 @@ func (t *Task) pick() *queue {
 		if q.empty() {
 			continue
 		}
-		if best == nil || q.headTimestamp() < best.headTimestamp() {
+		if best == nil || q.headTimestamp(t) < best.headTimestamp(t) {
 			best = q
 		}
 	}
@@ -257,10 +267,14 @@ func (t *Task) step(q *queue, limit int, n *int) (err error) {
 	}()
 	end := *n + limit
 	for *n < end && !q.empty() {
-		r, drop := q.next(&t.released)
+		r, err := q.next(t)
 		*n++
 		t.meta.Offset, t.meta.Timestamp, t.meta.Headers = r.Offset, r.Timestamp, r.Headers
-		if drop {
+		if err != nil {
+			t.running = q.node
+			return err
+		}
+		if r.Timestamp < 0 {
 			t.Dropped(q.tp.Topic, "negative timestamp")
 			continue
 		}
@@ -290,7 +304,7 @@ func (t *Task) HeadTimestamp() (timestamp int64, ok bool) {
 	if q == nil {
 		return 0, false
 	}
-	return q.headTimestamp(), true
+	return q.headTimestamp(t), true
 }
 
 // Punctuate fires the wall-clock punctuators that are due.
