@@ -196,6 +196,7 @@ func (in *incarnation) taskConfig(id record.TaskID) task.Config {
 			Deserialization: cfg.OnDeserializationError, Processing: cfg.OnProcessingError, Production: cfg.OnProductionError,
 		},
 		TimestampExtractor: cfg.TimestampExtractor,
+		MaxTaskIdle:        cfg.MaxTaskIdle,
 		Logger:             cfg.Logger,
 		Stores: store.SetConfig{
 			Budget: in.budget, CachingEnabled: cfg.CacheBytesMax > 0, FlushInterval: cfg.FlushInterval,

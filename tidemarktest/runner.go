@@ -49,6 +49,7 @@ func newRunner(d *Driver, sub *processor.Subtopology) *runner {
 		Logger:     d.cfg.logger,
 
 		TimestampExtractor: d.cfg.extractor,
+		MaxTaskIdle:        -1, // what is not queued does not exist
 	}
 	r.cfg.Stores.CachingEnabled = d.cfg.caching
 	r.cfg.Stores.Logger = d.cfg.logger

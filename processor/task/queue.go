@@ -41,6 +41,7 @@ type queue struct {
 	// Invariant: position never goes back, except by reset.
 	position      int64
 	highWatermark int64
+	idle          queueIdle
 }
 
 func newQueue(tp record.TopicPartition, node string, source processor.Source) *queue {
@@ -55,7 +56,7 @@ func newQueue(tp record.TopicPartition, node string, source processor.Source) *q
 // reset empties the queue and sets where it continues.
 func (q *queue) reset(position, streamTime int64) {
 	q.batches, q.at, q.position, q.streamTime, q.current = nil, 0, position, streamTime, nil
-	q.headKnown, q.headErr = false, nil
+	q.headKnown, q.headErr, q.idle = false, nil, queueIdle{}
 }
 
 func (q *queue) empty() bool { return len(q.batches) == 0 }
@@ -126,7 +127,7 @@ func (q *queue) last() record.Raw { return *q.current }
 // Add queues a batch. The records must continue where the last batch of the partition ended.
 func (t *Task) Add(in Input) {
 	q := t.byInput[in.TopicPartition]
-	q.highWatermark = in.HighWatermark
+	q.heard(in.HighWatermark)
 	if len(in.Records) == 0 {
 		// Markers only. The position moves behind what is queued: at once if nothing is.
 		if q.empty() {
@@ -144,6 +145,7 @@ func (t *Task) Add(in Input) {
 	if len(q.batches) == 1 {
 		q.at = 0
 		q.headKnown = false
+		q.idle.deadline, q.idle.enforced = 0, false
 	}
 }
 

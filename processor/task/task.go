@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"runtime/debug"
+	"time"
 
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
@@ -31,7 +32,9 @@ type Config struct {
 	// TimestampExtractor serves the sources that have none of their own, but not those of repartition topics; nil is
 	// processor.FailOnInvalidTimestamp.
 	TimestampExtractor processor.TimestampExtractor
-	Logger             *slog.Logger
+	// MaxTaskIdle says what to do while an input is empty, see idle.go.
+	MaxTaskIdle time.Duration
+	Logger      *slog.Logger
 
 	// Stores configures the store set; ID, specs and context are filled in by Open.
 	Stores store.SetConfig
@@ -55,10 +58,13 @@ type Task struct {
 	byInput map[record.TopicPartition]*queue
 	outputs map[string]*output
 
-	streamTime  int64
-	wallClock   int64
-	running     string // node whose user code runs, for panics
-	punctuators punctuators
+	empty      int // queues, as of the last pick
+	streamTime int64
+	wallClock  int64
+	// idleDeadline is until when Process waits for an empty input, neverIdle if it waits for none.
+	idleDeadline int64
+	running      string // node whose user code runs, for panics
+	punctuators  punctuators
 
 	epoch record.Epoch // of the active, unsealed epoch
 	// changelog is, by store, the offset behind its last committed changelog record.
@@ -78,6 +84,8 @@ type Metrics struct {
 	Processed uint64 // input records
 	Dropped   uint64 // records that operators skipped
 	Failed    uint64 // records that an error handler let pass
+	// Enforced counts records that were processed while an input was empty (enforced-processing).
+	Enforced uint64
 }
 
 type instance struct {
@@ -93,6 +101,8 @@ func Open(ctx context.Context, cfg Config) (*Task, error) {
 		byInput:    make(map[record.TopicPartition]*queue),
 		outputs:    make(map[string]*output),
 		streamTime: -1,
+
+		idleDeadline: neverIdle,
 	}
 	sc := cfg.Stores
 	sc.TaskID, sc.Context = cfg.ID, &t.meta.Context
@@ -202,13 +212,17 @@ func (t *Task) Init(
 }
 
 // Process handles up to limit records, lowest timestamp first, and returns how many. It returns early when a processor
-// asked for a commit. After an error that no handler let pass the task can only be rolled back.
+// asked for a commit, and when it waits for an input that is empty. After an error that no handler let pass the task can
+// only be rolled back.
 func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
-	t.wallClock = wallClock
+	t.wallClock, t.idleDeadline = wallClock, neverIdle
 	for n < limit && !t.commitRequested {
 		q := t.pick()
-		if q == nil {
+		if q == nil || t.empty > 0 && !t.mayGoOn() {
 			return n, nil
+		}
+		if t.empty > 0 {
+			t.goesOn()
 		}
 		done, err := t.drain(q, limit-n)
 		n += done
@@ -220,11 +234,13 @@ func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
 	return n, nil
 }
 
-// pick returns the queue with the lowest head timestamp, nil if all are empty.
+// pick returns the queue with the lowest head timestamp, nil if all are empty, and counts the empty ones.
 func (t *Task) pick() *queue {
 	var best *queue
+	t.empty = 0
 	for _, q := range t.queues {
 		if q.empty() {
+			t.empty++
 			continue
 		}
 		if best == nil || q.headTimestamp(t) < best.headTimestamp(t) {
