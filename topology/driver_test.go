@@ -1,6 +1,7 @@
 package topology_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -287,6 +288,10 @@ func (d *driver) Schedule(
 	}
 	d.punctuators = append(d.punctuators, p)
 	return func() { p.cancelled = true }
+}
+
+func (d *driver) AddAlarm(string, string, processor.PunctuationType, processor.Alarm) (func(), error) {
+	return nil, errors.New("this driver has no timers: use tidemarktest")
 }
 
 func (d *driver) Output(topic string) (processor.Output, error) {

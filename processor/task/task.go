@@ -212,8 +212,8 @@ func (t *Task) Init(
 }
 
 // Process handles up to limit records, lowest timestamp first, and returns how many. It returns early when a processor
-// asked for a commit, and when it waits for an input that is empty. After an error that no handler let pass the task can
-// only be rolled back.
+// asked for a commit, and when it waits for an input that is empty. After an error that no handler let pass the task
+// can only be rolled back.
 func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
 	t.wallClock, t.idleDeadline = wallClock, neverIdle
 	for n < limit && !t.commitRequested {
