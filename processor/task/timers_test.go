@@ -257,3 +257,35 @@ func TestTimersHaveOneOwner(t *testing.T) {
 	err = tk.Init(map[record.TopicPartition]task.Position{tp("one"): {}, tp("two"): {}}, nil, 0, 0)
 	require.ErrorContains(t, err, `belong to node "node-one" already`)
 }
+
+// fixedTimers registers a timer for each record, from a processor that cannot change the key.
+type fixedTimers struct {
+	timers processor.Timers[string]
+	fired  *[]int64
+}
+
+func (p *fixedTimers) Init(ctx processor.FixedKeyContext[string, string]) (err error) {
+	p.timers, err = processor.NewTimers(ctx, "timers", func(t store.Timer[string]) error {
+		*p.fired = append(*p.fired, t.At)
+		return nil
+	})
+	return err
+}
+
+func (p *fixedTimers) Process(
+	_ processor.FixedKeyContext[string, string], r processor.FixedKeyRecord[string, string],
+) error {
+	return p.timers.Register(r.Key(), r.Timestamp+10)
+}
+
+func TestTimersOfAFixedKeyProcessor(t *testing.T) {
+	b := topology.NewBuilder()
+	b.AddStore(store.TimerSpec("timers", serde.String))
+	var fired []int64
+	topology.ProcessValues(texts(b, "in"), func() processor.FixedKeyProcessor[string, string, string] {
+		return &fixedTimers{fired: &fired}
+	}, nil, topology.WithStores("timers"))
+	h := open(t, harnessConfig(t, b))
+	h.pipe("in", raw(0, 1, "a", ""), raw(1, 5, "b", ""), raw(2, 20, "c", ""))
+	require.Equal(t, []int64{11, 15}, fired)
+}
