@@ -58,7 +58,7 @@ func New(t Topology, cfg Config) (*App, error) {
 	if errs != nil {
 		return nil, errs
 	}
-	errs = checkResets(plan, cfg.AutoOffsetReset)
+	errs = errors.Join(checkResets(plan, cfg.AutoOffsetReset), checkExtractor(plan, cfg.TimestampExtractor))
 	if !cfg.AllowGeneratedNames {
 		errs = errors.Join(errs, checkNames(plan))
 	}
@@ -90,6 +90,23 @@ func checkResets(plan *processor.Plan, reset processor.OffsetReset) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkExtractor refuses a table that is restored from its topic while another time than the records' is taken from it:
+// the restored rows would have the records' time.
+func checkExtractor(plan *processor.Plan, extract processor.TimestampExtractor) error {
+	if extract == nil {
+		return nil
+	}
+	for _, s := range plan.Stores {
+		if s.SourceTopic != "" {
+			return &ConfigError{
+				Field: "TimestampExtractor", Value: "set", Hint: fmt.Sprintf("the table %q is restored from its topic "+
+					"(topology.ReuseSourceTopics), whose records keep their own time: use one or the other (%s)", s.Name, s.Position),
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Config) security() kafka.Security {
@@ -168,6 +185,7 @@ func (a *App) runUntilDone(ctx context.Context) error {
 func restartable(err error) bool {
 	var user *processor.UserError
 	var decode *processor.DeserializationError
+	var timestamp *processor.TimestampError
 	var topic *changelog.TopicError
 	var input *TopicError
 	var large *eos.RecordTooLargeError
@@ -178,8 +196,8 @@ func restartable(err error) bool {
 	switch {
 	case errors.As(err, &corrupt), errors.As(err, &flush): // they may have passed through user code
 		return true
-	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &topic), errors.As(err, &input),
-		errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
+	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &timestamp), errors.As(err, &topic),
+		errors.As(err, &input), errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
 		errors.Is(err, eos.ErrFatal):
 		return false
 	}

@@ -202,6 +202,7 @@ func (in *incarnation) endTransaction(ctx context.Context, id string) error {
 func (in *incarnation) taskConfig(id record.TaskID) task.Config {
 	tc := in.commonTaskConfig(id)
 	tc.Subtopology, tc.Inputs, tc.Global = in.topics.subtopology(id), in.topics.inputs[id], in.globalView
+	tc.TimestampExtractor, tc.MaxTaskIdle = in.app.cfg.TimestampExtractor, in.app.cfg.MaxTaskIdle
 	return tc
 }
 

@@ -29,7 +29,8 @@ type ProcessingContext interface {
 	// Schedule calls fn at each interval of stream time or wall-clock time until cancelled. On stream time it is first
 	// due with the first record, then at multiples of the interval, at most once per record; on wall-clock time
 	// first after one interval. An interval below a millisecond fails the call of Init or Process, and so does any call
-	// in a processor of a global store.
+	// in a processor of a global store. Schedules are not kept: after a restart they begin anew. For times that survive,
+	// see [NewTimers].
 	Schedule(interval time.Duration, kind PunctuationType, fn Punctuator) Cancellable
 	// Commit asks for a commit as soon as the current record is done.
 	Commit()
@@ -167,11 +168,19 @@ func (c *nodeContext[K, V]) Schedule(interval time.Duration, kind PunctuationTyp
 		return Cancellable{}
 	}
 	return Cancellable{c.task.Schedule(c.node, interval, kind, func(timestamp int64) error {
-		c.failed = nil // a panic left it
-		c.task.Enter(c.node)
+		c.begin()
 		return c.leave(fn(timestamp))
 	})}
 }
+
+// begin prepares a call of user code that no record causes; leave ends it.
+func (c *nodeContext[K, V]) begin() {
+	c.failed = nil // a panic left it
+	c.task.Enter(c.node)
+}
+
+func (c *nodeContext[K, V]) taskContext() TaskContext { return c.task }
+func (c *nodeContext[K, V]) nodeName() string         { return c.node }
 
 func (c *nodeContext[K, V]) Store(name string) (store.Store, error) { return c.task.Store(name) }
 func (c *nodeContext[K, V]) Commit()                                { c.task.RequestCommit() }

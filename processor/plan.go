@@ -73,6 +73,9 @@ type Node struct {
 	Position string
 	// OffsetReset overrides Config.AutoOffsetReset for a source.
 	OffsetReset OffsetReset
+	// Internal is a source of a repartition topic: its records have their event time, whatever Config.TimestampExtractor
+	// says.
+	Internal bool
 }
 
 // OffsetReset says where to start when the group has no committed offset (auto.offset.reset).
@@ -153,11 +156,19 @@ type Source interface {
 	ReceiveRaw(r *record.Raw) error
 }
 
-// TimestampExtractor is a [Source] that gives its records their event time, in milliseconds, before they are queued:
-// stream time and the choice between partitions follow it. partitionTime is the highest time seen in the partition, -1
-// before the first. A negative result drops the record: it is not handed to the source and moves no time.
-type TimestampExtractor interface {
-	Timestamp(r *record.Raw, partitionTime int64) int64
+// TimedSource is a [Source] with a timestamp extractor of its own. Each input partition gets a source of its own from
+// it, which may keep what it decoded to extract the time.
+type TimedSource interface {
+	Source
+	ForPartition() PartitionSource
+}
+
+// PartitionSource is the source of one input partition. Timestamp is called for each record before ReceiveRaw, which
+// follows at once or later, unless the record is dropped; between the two no other record comes. The record's Timestamp
+// is by then the extracted one.
+type PartitionSource interface {
+	Source
+	Timestamp(r *record.Raw, at Extraction) (int64, error)
 }
 
 // Receiver is a node that takes typed records.

@@ -236,8 +236,8 @@ func (d *Driver) TryCommit() error {
 	})
 }
 
-// AdvanceWallClock moves the wall clock in one step, fires each punctuator of wall-clock time that is due once, and
-// processes what they cause. The clock counts whole milliseconds.
+// AdvanceWallClock moves the wall clock in one step, fires each punctuator of wall-clock time that is due once and all
+// timers of it that are due, and processes what they cause. The clock counts whole milliseconds.
 func (d *Driver) AdvanceWallClock(by time.Duration) {
 	d.helper()
 	d.must(d.TryAdvanceWallClock(by))

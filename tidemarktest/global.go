@@ -113,6 +113,9 @@ func (d *Driver) taskConfig(sub *processor.Subtopology, id record.TaskID) task.C
 		Global:     func(name string) (store.Store, bool, error) { return d.globals.view(name) },
 		Handlers:   d.cfg.handlers,
 		Logger:     d.cfg.logger,
+
+		TimestampExtractor: d.cfg.extractor,
+		MaxTaskIdle:        -1, // what is not queued does not exist
 	}
 	cfg.Stores.CachingEnabled = d.cfg.caching
 	cfg.Stores.Logger = d.cfg.logger
@@ -122,10 +125,8 @@ func (d *Driver) taskConfig(sub *processor.Subtopology, id record.TaskID) task.C
 // addTo queues a record of one of a task's inputs.
 func addTo(t *task.Task, topic string, raw record.Raw) error {
 	next := raw.Offset + 1
-	return guard(func() error { // a timestamp extractor is user code
-		t.Add(task.Input{
-			TopicPartition: record.TopicPartition{Topic: topic}, Records: []record.Raw{raw}, Next: next, HighWatermark: next,
-		})
-		return nil
+	t.Add(task.Input{
+		TopicPartition: record.TopicPartition{Topic: topic}, Records: []record.Raw{raw}, Next: next, HighWatermark: next,
 	})
+	return nil
 }

@@ -97,11 +97,7 @@ func (r *runner) restoreFromSources(ends map[string]int64) error {
 
 // step processes one record and delivers what it wrote.
 func (r *runner) step() error {
-	err := guard(func() error { // the extractor of the next record
-		_, err := r.task.Process(1, r.d.nowMs)
-		return err
-	})
-	if err != nil {
+	if _, err := r.task.Process(1, r.d.nowMs); err != nil {
 		return err
 	}
 	r.task.Released()

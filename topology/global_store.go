@@ -48,7 +48,7 @@ func addGlobal[K, V any](
 	if c.name != "" {
 		sourceName = c.name + "-source"
 	}
-	source := newSource(b.nodeName(sourceName, "KSTREAM-SOURCE-"), []string{topic}, keySerde, valueSerde, c)
+	source := newSource(b, operator, b.nodeName(sourceName, "KSTREAM-SOURCE-"), []string{topic}, keySerde, valueSerde, c)
 	name := b.nodeName(c.name, "KTABLE-SOURCE-")
 	node := &graphNode{
 		name: name, kind: processor.ProcessorNode, stores: []string{spec.Name}, parents: []*graphNode{source},

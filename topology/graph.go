@@ -21,7 +21,7 @@ type graphNode struct {
 	operator string // that declared it
 	position string
 	reset    processor.OffsetReset
-	extracts bool // a source with a timestamp extractor
+	extracts bool // a source with a timestamp extractor of its own
 	make     func(ctx processor.TaskContext) (any, error)
 	// bind, instead of make, returns it as of now: of a node that later declarations change. A plan that was built must
 	// not change with them.

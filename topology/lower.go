@@ -67,6 +67,13 @@ func (b *Builder) check() []error {
 	return errs
 }
 
+// internal reports whether a source reads a repartition topic.
+func (b *Builder) internal(n *graphNode) bool {
+	return slices.ContainsFunc(b.repartitions, func(r *processor.RepartitionTopic) bool {
+		return slices.Contains(n.topics, r.Name)
+	})
+}
+
 // lower makes the plan of a topology without mistakes.
 func (b *Builder) lower() *processor.Plan {
 	p, shape := &processor.Plan{}, b.mergeRepartitions()
@@ -88,7 +95,9 @@ func (b *Builder) lower() *processor.Plan {
 	}
 	for _, n := range b.nodes {
 		if !shape.gone[n] {
-			p.Nodes = append(p.Nodes, n.lower(shape.childrenOf(n)))
+			lowered := n.lower(shape.childrenOf(n))
+			lowered.Internal = n.kind == processor.SourceNode && b.internal(n)
+			p.Nodes = append(p.Nodes, lowered)
 		}
 	}
 	behind := make([]int, len(b.globals))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/topology"
@@ -110,7 +111,7 @@ func TestMergedRepartitions(t *testing.T) {
 }
 
 func TestReusedSourceTopics(t *testing.T) {
-	extract := topology.WithTimestampExtractor(func(*record.Raw, int64) int64 { return 1 })
+	extract := topology.WithTimestampExtractor(processor.UsePreviousTimeOnInvalidTimestamp)
 	for name, c := range map[string]struct {
 		rule    topology.BuilderOption
 		declare func(b *topology.Builder)

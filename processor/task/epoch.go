@@ -53,6 +53,7 @@ func (t *Task) Seal() (*Epoch, error) {
 	for _, q := range t.queues {
 		e.Positions[q.tp] = Position{Offset: q.position, StreamTime: q.streamTime}
 	}
+	t.punctuators.seal()
 	t.sealed, t.dirty, t.commitRequested = e, false, false
 	t.epoch++
 	return e, nil
@@ -107,6 +108,7 @@ func (t *Task) Committed(ends []int64, wallClock int64) error {
 	if err := t.stores.Commit(cp); err != nil {
 		return fmt.Errorf("task %s: %w", t.cfg.ID, err)
 	}
+	t.punctuators.commit()
 	t.finish(e)
 	return nil
 }
@@ -132,6 +134,7 @@ func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
 		q.reset(p.Offset, p.StreamTime)
 		t.streamTime = max(t.streamTime, p.StreamTime)
 	}
+	t.punctuators.rollback()
 	t.dirty, t.commitRequested = false, false
 	return nil
 }
