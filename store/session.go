@@ -22,15 +22,23 @@ type SessionEntry[K, V any] struct {
 	Timestamp int64
 }
 
-// SessionSpec describes a persistent, logged session store; the caller may change fields. The retention must be at
-// least a millisecond.
-func SessionSpec[K, V any](
-	name string, key serde.Serde[K], value serde.Serde[V], retention time.Duration,
-) Spec {
+// SessionConfig describes a session store.
+type SessionConfig struct {
+	// Retention is how long a session is kept, in event time behind the greatest end (Kafka Streams' retention). It must
+	// be at least a millisecond.
+	Retention time.Duration
+	// TimeIndex keeps an index for FetchByEnd, at the price of a second row per row.
+	TimeIndex bool
+}
+
+// SessionSpec describes a persistent, logged session store; the caller may change fields.
+func SessionSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c SessionConfig) Spec {
 	return Spec{
-		Name: name, Retention: retention,
+		Name: name, Retention: c.Retention,
 		New: func(env Env) (Store, error) {
-			t, err := newTimed(name, env, key, value, timedConfig{retention: retention, more: true})
+			t, err := newTimed(name, env, key, value, timedConfig{
+				retention: c.Retention, more: true, index: c.TimeIndex,
+			})
 			if err != nil {
 				return nil, err
 			}
@@ -93,6 +101,12 @@ func (s *Session[K, V]) FetchKey(k K) iter.Seq2[SessionEntry[K, V], error] {
 // end.
 func (s *Session[K, V]) FetchEnded(from, to int64) iter.Seq2[SessionEntry[K, V], error] {
 	return sessionEntries(s.all(from, to, false), timeMax)
+}
+
+// FetchByEnd yields the sessions of all keys that end between from and to, both included, by end, the bytes of the key,
+// and start. It needs TimeIndex.
+func (s *Session[K, V]) FetchByEnd(from, to int64) iter.Seq2[SessionEntry[K, V], error] {
+	return sessionEntries(s.byTime(from, to), timeMax)
 }
 
 // All yields every session, in the order of FetchEnded.

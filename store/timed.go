@@ -32,7 +32,8 @@ type timed[K, V any] struct {
 
 	data     *buffer[V]
 	clocks   *clocks
-	observed *Clock // the greatest time ever put
+	index    *timeIndex // nil unless asked for
+	observed *Clock     // the greatest time ever put
 
 	key       serde.Serde[K]
 	keyBytes  []byte // scratch
@@ -56,6 +57,7 @@ type timedConfig struct {
 	retention time.Duration
 	next      func(t int64) int64
 	more      bool
+	index     bool
 }
 
 // segmentMin is Kafka Streams' least segment interval.
@@ -80,14 +82,20 @@ func newTimed[K, V any](
 	if s.observed, err = s.clocks.clock(""); err != nil {
 		return nil, err
 	}
-	s.composite = &composite{name: name, parts: []part{
-		{s.clocks, clockTag},
-		{&expiring[V]{
-			buffer: s.data, observed: s.observed, retention: s.retention, frozenAt: s.observed.Now(),
-			keyBound: s.expiredBelow, expiredTo: s.data.prefix,
-		}, dataTag},
-	}}
-	return s, nil
+	data := &expiring[V]{
+		buffer: s.data, observed: s.observed, retention: s.retention, frozenAt: s.observed.Now(),
+		keyBound: s.expiredBelow, expiredTo: s.data.prefix,
+	}
+	s.composite = &composite{name: name, parts: []part{{s.clocks, clockTag}, {data, dataTag}}}
+	if c.index && s.next == nil {
+		s.index = newTimeIndex(name, env)
+		s.index.keyBound = func() []byte {
+			return binary.BigEndian.AppendUint64(slices.Clone(s.index.prefix), uint64(s.firstAlive()))
+		}
+		data.replayed = func(r *record.Raw) error { return s.index.replay(r, s.tailBytes()) }
+		s.parts = append(s.parts, part{s.index, indexTag})
+	}
+	return s, s.settleIndex()
 }
 
 // Clock returns a clock that commits with the store, by a name that is not empty. Ask once, when the task is made.
@@ -109,12 +117,15 @@ func (s *timed[K, V]) expired(t int64) bool { return t <= s.observed.now-s.reten
 
 // expiredBelow returns the key below which every row has expired, as far as is committed.
 func (s *timed[K, V]) expiredBelow() []byte {
-	first := max(0, s.observed.committed-s.retention+1) // the first time that has not
+	first := s.firstAlive()
 	if s.next == nil {
 		first /= s.segment
 	}
 	return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(first))
 }
+
+// firstAlive returns the first time whose rows have not expired, as far as is committed.
+func (s *timed[K, V]) firstAlive() int64 { return max(0, s.observed.committed-s.retention+1) }
 
 // encode returns the key of a row in s.keyBytes.
 func (s *timed[K, V]) encode(k K, t, more int64) ([]byte, error) {
@@ -169,6 +180,16 @@ func (s *timed[K, V]) put(
 	if err != nil {
 		return err
 	}
+	return s.write(key, v, exists, timestamp, headers)
+}
+
+// write puts a row, and its entry in the index.
+func (s *timed[K, V]) write(key []byte, v V, exists bool, timestamp int64, headers []record.Header) error {
+	if s.index != nil {
+		if err := s.index.note(key[len(s.data.prefix):], s.tailBytes(), exists); err != nil {
+			return err
+		}
+	}
 	return s.data.put(key, v, exists, timestamp, headers)
 }
 
@@ -188,13 +209,19 @@ func (s *timed[K, V]) update(
 		return false, err
 	}
 	u, err := s.data.update(key, headers, f)
-	if err != nil || !u.moved {
+	if err != nil {
 		return true, err
 	}
-	if key, err = s.encode(k, t, more); err != nil {
-		return true, err
+	if u.moved {
+		if key, err = s.encode(k, t, more); err != nil {
+			return true, err
+		}
+		return true, s.write(key, u.v, u.exists, u.timestamp, headers)
 	}
-	return true, s.data.put(key, u.v, u.exists, u.timestamp, headers)
+	if s.index != nil {
+		return true, s.index.note(key[len(s.data.prefix):], s.tailBytes(), u.exists)
+	}
+	return true, nil
 }
 
 // row is one row of a timed store.
@@ -379,7 +406,7 @@ const timeMax = math.MaxInt64 - 1
 type expiring[V any] struct {
 	*buffer[V]
 
-	observed  *Clock
+	observed  *Clock // nil: others say when a flush is due
 	retention int64
 	// frozenAt is what was observed at the last freeze.
 	frozenAt int64
@@ -387,6 +414,18 @@ type expiring[V any] struct {
 	keyBound func() []byte
 	// expiredTo is the bound of the last flush: nothing is left below it. Owned by the flush.
 	expiredTo []byte
+	// replayed sees each replayed row first, unless it is nil.
+	replayed func(r *record.Raw) error
+}
+
+// Replay implements [Store].
+func (e *expiring[V]) Replay(r *record.Raw) error {
+	if e.replayed != nil {
+		if err := e.replayed(r); err != nil {
+			return err
+		}
+	}
+	return e.buffer.Replay(r)
 }
 
 // expiringTable is a frozen table and what has expired of it.
@@ -400,6 +439,9 @@ const expiredBytesMin = 8 << 20
 
 // mostlyExpired goes by the time since the last freeze: what was put before the last retention has expired.
 func (e *expiring[V]) mostlyExpired() bool {
+	if e.observed == nil {
+		return false
+	}
 	if e.frozenAt < 0 {
 		e.frozenAt = e.observed.committed // nothing was put before
 	}
@@ -407,7 +449,9 @@ func (e *expiring[V]) mostlyExpired() bool {
 }
 
 func (e *expiring[V]) freeze() {
-	e.frozenAt = e.observed.committed
+	if e.observed != nil {
+		e.frozenAt = e.observed.committed
+	}
 	e.buffer.freeze()
 }
 

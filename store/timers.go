@@ -98,7 +98,7 @@ func (s *Timers[K]) timers(kind TimerKind, lo []byte) iter.Seq2[Timer[K], error]
 	}
 }
 
-// nothingSerde is the serde of the timers' values: a timer is all key.
+// nothingSerde is the serde of rows that are all key: timers, and an index.
 type nothingSerde struct{}
 
 // Append implements serde.Serde.
@@ -107,7 +107,7 @@ func (nothingSerde) Append(dst []byte, _ struct{}) ([]byte, error) { return dst,
 // Decode implements serde.Serde.
 func (nothingSerde) Decode(data []byte) (struct{}, error) {
 	if len(data) > 0 {
-		return struct{}{}, errors.New("a timer has no value: is this the store of something else?")
+		return struct{}{}, errors.New("the row should have no value: is this the store of something else?")
 	}
 	return struct{}{}, nil
 }

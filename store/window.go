@@ -43,6 +43,9 @@ type WindowConfig struct {
 	// retainDuplicates). It excludes Grid and
 	// NextStart.
 	RetainDuplicates bool
+	// TimeIndex keeps an index for FetchByStart, at the price of a second row per row. With Grid or NextStart there is
+	// no need for it.
+	TimeIndex bool
 }
 
 // WindowSpec describes a persistent, logged window store; the caller may change fields.
@@ -64,7 +67,7 @@ func newWindow[K, V any](
 		return nil, fmt.Errorf("store: %s: RetainDuplicates excludes Grid and NextStart", name)
 	}
 	t, err := newTimed(name, env, key, value, timedConfig{
-		retention: c.Retention, next: next, more: c.RetainDuplicates,
+		retention: c.Retention, next: next, more: c.RetainDuplicates, index: c.TimeIndex,
 	})
 	if err != nil {
 		return nil, err
@@ -152,6 +155,12 @@ func (s *Window[K, V]) FetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], err
 // BackwardFetchAll is FetchAll in reverse.
 func (s *Window[K, V]) BackwardFetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
 	return windowEntries(s.all(from, to, true))
+}
+
+// FetchByStart yields the rows of all keys with from <= start <= to, by start and the bytes of the key. It needs Grid,
+// NextStart or TimeIndex.
+func (s *Window[K, V]) FetchByStart(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
+	return windowEntries(s.byTime(from, to))
 }
 
 // All yields every row, in the order of FetchAll.

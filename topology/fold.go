@@ -2,7 +2,6 @@ package topology
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
@@ -22,7 +21,7 @@ type fold[K, V, A any] struct {
 	add func(key K, value V, aggregate A) A
 	// first is what a reduce makes of the first value, which may be null.
 	first func(value V) A
-	// merge makes one aggregate of those of two sessions. Without left there is none yet.
+	// merge makes one aggregate of those of two sessions.
 	merge func(key K, left, right A) A
 }
 
@@ -39,40 +38,23 @@ func (f *fold[K, V, A]) next(r *record.Record[K, V], old A, exists bool, null re
 	return next, !null.IsNull(next, false)
 }
 
-// aggregation adds the node of an aggregation with windows.
+// aggregation adds the node of an aggregation with windows, and its store.
 func aggregation[K, V, RK, A any](g Grouped[K, V, RK], f fold[K, V, A]) *KTable[RK, A] {
-	var made any
-	switch w := g.windows().(type) {
-	case fixedWindows:
-		made = aggregateFixed(g.group(), w, g.final(), f)
-	default:
-		g.group().stream.b.fail(f.operator, "no aggregation over %T", w)
+	grouped := g.group()
+	b := grouped.stream.b
+	var c storeConfig
+	for _, o := range f.opts {
+		o.applyStore(&c)
 	}
-	t, _ := made.(*KTable[RK, A])
+	// The order in which names are generated is Kafka Streams'.
+	storeName := b.storeName(c.store, f.storePrefix)
+	name := b.nodeName(c.name, f.prefix)
+	parent := grouped.source(f.operator, storeName)
+	w := newWindowTable(b, f.operator, storeName, g.windows(), g.final(), c, grouped.keySerde, f.valueSerde)
+	node, late := addFold(w, name, "", f, grouped, parent)
+	w.checkLate(late)
+	t, _ := any(w.table(node, f.valueSerde)).(*KTable[RK, A])
 	return t
-}
-
-// retentionOf returns how long a windowed store keeps its rows: as the option says, but not less than a window lives.
-func retentionOf(b *Builder, operator string, c storeConfig, lifetime time.Duration) time.Duration {
-	lifetime = max(lifetime, time.Millisecond)
-	switch {
-	case c.retention == 0:
-		return lifetime
-	case c.retention < lifetime:
-		b.fail(operator, "Retention(%v) is less than the life of a window, %v (size and grace)", c.retention, lifetime)
-	}
-	return c.retention
-}
-
-// dropped reasons of windowed aggregations.
-const (
-	nullKeyReason = "null key in an aggregation"
-	lateReason    = "late: the window has closed"
-)
-
-// windowedState is the state of a table of windows.
-func windowedState(store string, w windowing) *tableState {
-	return &tableState{store: store, keepsOld: true, windowed: true, closeAfter: w.closeAfter()}
 }
 
 func wrapNode(name string, err error) error {

@@ -21,7 +21,7 @@ type (
 	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }
 	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
-	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], and [Named] for the node.
+	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], [LateRecords], and [Named] for the node.
 	StoreOption interface{ applyStore(c *storeConfig) }
 	// GroupOption is for [GroupBy] and GroupByKey (Kafka Streams' Grouped): [Named], [WithSerdes].
 	GroupOption interface{ applyGroup(c *groupConfig) }
@@ -70,6 +70,7 @@ type (
 		inMemory        bool
 		changelog       map[string]string
 		retention       time.Duration
+		late            []any // of LateConsumer
 	}
 	groupConfig struct {
 		nodeConfig

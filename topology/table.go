@@ -93,6 +93,9 @@ func addStoreFor[K, V any](
 	keySerde serde.Serde[K], valueSerde serde.Serde[V],
 ) {
 	needSerdes(b, operator, fmt.Sprintf("the store %q", name), keySerde, valueSerde)
+	if len(c.late) > 0 {
+		b.fail(operator, "LateRecords: without windows no record is late")
+	}
 	spec := store.KeyValueSpec(name, keySerde, valueSerde)
 	c.configure(&spec)
 	b.addStore(operator, spec)

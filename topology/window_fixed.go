@@ -1,79 +1,26 @@
 package topology
 
 import (
-	"time"
-
-	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
-	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// aggregateFixed adds the node of an aggregation over windows whose places are fixed, with its store.
-func aggregateFixed[K, V, A any](
-	g *KGroupedStream[K, V], w fixedWindows, final bool, f fold[K, V, A],
-) *KTable[record.Windowed[K], A] {
-	var c storeConfig
-	for _, o := range f.opts {
-		o.applyStore(&c)
-	}
-	b := g.stream.b
-	storeName := b.storeName(c.store, f.storePrefix)
-	name := b.nodeName(c.name, f.prefix)
-	parent := g.source(f.operator, storeName)
-	state := windowedState(storeName, w)
-	retention := retentionOf(b, f.operator, c, w.length()+time.Duration(w.graceMs())*time.Millisecond)
-	node := b.addNode(f.operator, &graphNode{
-		name: name, kind: processor.ProcessorNode,
-		bind: func() func(ctx processor.TaskContext) (any, error) {
-			state := *state
-			return func(ctx processor.TaskContext) (any, error) {
-				return newFixedWindowNode(ctx, name, state, w, final, f)
-			}
-		},
-	}, parent)
-	addWindowStore(b, f.operator, node, storeName, c, final, g.keySerde, f.valueSerde,
-		store.WindowConfig{Retention: retention, NextStart: w.nextStart})
-	return &KTable[record.Windowed[K], A]{
-		b: b, node: node, keySerde: serde.TimeWindowedFunc(g.keySerde, w.endOf), valueSerde: f.valueSerde, state: state,
-	}
-}
-
-// fixedWindowNode folds records into windows. Owned by the task goroutine.
+// fixedWindowNode folds records into windows whose places are fixed. Owned by the task goroutine.
 type fixedWindowNode[K, V, A any] struct {
-	windowRows[K, A]
+	windowNode[K, V, A]
 
-	fold    fold[K, V, A]
-	null    record.Nullness[A]
-	by      fixedWindows
-	grace   int64
-	windows []record.Window // scratch
-
-	// observed is the highest timestamp of records with a key, late ones included.
-	observed *store.Clock
-	// emitted is the close time of the last emission; nil if every update is forwarded.
-	emitted *store.Clock
+	store *store.Window[K, A]
+	by    fixedWindows
+	// windows are those of the last record.
+	windows []record.Window
 }
 
-func newFixedWindowNode[K, V, A any](
-	ctx processor.TaskContext, name string, state tableState, w fixedWindows, final bool, f fold[K, V, A],
-) (any, error) {
-	rows, err := openWindowRows[K, A](ctx, name, state, w.endOf)
-	if err != nil {
-		return nil, err
-	}
-	n := &fixedWindowNode[K, V, A]{
-		windowRows: rows, fold: f, null: record.NullnessOf[A](), by: w, grace: w.graceMs(),
-	}
-	if n.observed, err = n.store.Clock("observed"); err != nil {
-		return nil, wrapNode(name, err)
-	}
-	if final {
-		if n.emitted, err = n.store.Clock("emitted"); err != nil {
-			return nil, wrapNode(name, err)
-		}
-	}
-	return n, n.listen()
+func newFixedWindowNode[K, V, A any](o nodeOptions[K, V, A], w fixedWindows) (any, error) {
+	n := &fixedWindowNode[K, V, A]{by: w}
+	n.emit = n.emitFixed
+	var err error
+	n.store, err = n.openWindowStore(o, w, w.endOf)
+	return n, err
 }
 
 // Receive implements processor.Receiver.
@@ -82,19 +29,33 @@ func (n *fixedWindowNode[K, V, A]) Receive(r record.Record[K, V]) error {
 		n.ctx.Dropped(n.name, nullKeyReason)
 		return nil
 	}
-	n.observed.Advance(r.Timestamp)
-	closeTime := n.observed.Now() - n.grace
-	n.windows = n.by.appendWindows(n.windows[:0], r.Timestamp)
-	for _, w := range n.windows {
+	closeTime := n.observe(&r)
+	if err := n.emitClosed(r.Headers); err != nil {
+		return err
+	}
+	skipped := 0
+	windows := n.windowsOf(r.Timestamp)
+	for _, w := range windows {
 		if w.End <= closeTime {
-			n.ctx.Dropped(n.name, lateReason)
+			skipped++
 			continue
 		}
 		if err := n.update(&r, w); err != nil {
 			return err
 		}
 	}
-	return n.emitClosed(closeTime, r.Headers)
+	if skipped == 0 {
+		return nil
+	}
+	return n.tooLate(&r, skipped < len(windows), skipped)
+}
+
+// windowsOf returns the windows of a time. Most records are in the window of the one before.
+func (n *fixedWindowNode[K, V, A]) windowsOf(ts int64) []record.Window {
+	if len(n.windows) != 1 || !n.by.disjoint() || ts < n.windows[0].Start || ts >= n.windows[0].End {
+		n.windows = n.by.appendWindows(n.windows[:0], ts)
+	}
+	return n.windows
 }
 
 // update takes a record into one window.
@@ -104,7 +65,7 @@ func (n *fixedWindowNode[K, V, A]) update(r *record.Record[K, V], w record.Windo
 		timestamp int64
 	)
 	n.enter()
-	_, err := n.store.Update(r.Key, w.Start, r.Headers, func(old A, oldTimestamp int64, found bool) (A, int64, bool) {
+	stored, err := n.store.Update(r.Key, w.Start, r.Headers, func(old A, oldTimestamp int64, found bool) (A, int64, bool) {
 		timestamp = r.Timestamp
 		if found {
 			timestamp = max(timestamp, oldTimestamp)
@@ -113,28 +74,31 @@ func (n *fixedWindowNode[K, V, A]) update(r *record.Record[K, V], w record.Windo
 		c = Change[A]{New: next, HasNew: ok, Old: old, HasOld: found}
 		return next, timestamp, ok
 	})
-	if err != nil || n.cached || n.emitted != nil {
+	switch {
+	case err != nil || stored && n.cached || n.emitted != nil:
 		return err
+	case !stored:
+		// Another input of the cogroup is so far ahead that the store has forgotten the window. Kafka Streams then begins
+		// it anew each time.
+		var none A
+		c.New, c.HasNew = n.fold.next(r, none, false, n.null)
+		timestamp = r.Timestamp
 	}
 	return n.forward(r.Key, w, c, timestamp, r.Headers)
 }
 
-// emitClosed forwards the windows that have closed since the last time, in the order of their starts and keys.
-func (n *fixedWindowNode[K, V, A]) emitClosed(closeTime int64, headers []record.Header) error {
-	if n.emitted == nil || closeTime <= n.emitted.Now() {
-		return nil
-	}
-	from, to := n.by.lastClosed(n.emitted.Now())+1, n.by.lastClosed(closeTime)
-	n.emitted.Set(closeTime)
-	if n.by.nextStart(max(0, from)) > to {
+// emitFixed forwards windows in the order of their starts and keys.
+func (n *fixedWindowNode[K, V, A]) emitFixed(after, upTo int64, headers []record.Header) error {
+	from, to := max(0, n.by.lastClosed(after)+1), n.by.lastClosed(upTo)
+	if to < from || n.by.nextStart(from) > to {
 		return nil // no window begins there, which is the usual case
 	}
-	for e, err := range n.store.FetchAll(from, to) {
+	for e, err := range n.store.FetchByStart(from, to) {
 		if err != nil {
 			return err
 		}
 		w := record.Window{Start: e.Start, End: n.by.endOf(e.Start)}
-		if err := n.forward(e.Key, w, Change[A]{New: e.Value, HasNew: true}, e.Timestamp, headers); err != nil {
+		if err := n.forwardFinal(e.Key, w, e.Value, e.Timestamp, headers); err != nil {
 			return err
 		}
 	}

@@ -58,6 +58,8 @@ func addCount(b *build, s *step) (any, error) {
 		return counted(topology.Count(on, stored(s)...)), nil
 	case windowedGroup:
 		return counted(topology.Count(on, stored(s)...)), nil
+	case sessionGroup:
+		return counted(topology.Count(on, stored(s)...)), nil
 	case groupedTable:
 		return counted(topology.CountTable(on, stored(s)...)), nil
 	default:
@@ -83,6 +85,8 @@ func addReduce(b *build, s *step) (any, error) {
 		return topology.Reduce(on, f, stored(s)...), nil
 	case windowedGroup:
 		return topology.Reduce(on, f, stored(s)...), nil
+	case sessionGroup:
+		return topology.Reduce(on, f, stored(s)...), nil
 	default:
 		return nil, misplaced(s, on)
 	}
@@ -102,7 +106,8 @@ func reduceTable(on groupedTable, s *step) (any, error) {
 
 func addAggregate(b *build, s *step) (any, error) {
 	initial := func() text { return some(s.Init) }
-	if on, ok := b.made[s.From].(groupedTable); ok {
+	switch on := b.made[s.From].(type) {
+	case groupedTable:
 		add, err := folding(s.Adder)
 		if err != nil {
 			return nil, err
@@ -112,7 +117,22 @@ func addAggregate(b *build, s *step) (any, error) {
 			return nil, err
 		}
 		return topology.AggregateTable(on, initial, add, subtract, textSerde(), stored(s)...), nil
+	case cogrouped:
+		return on.Aggregate(initial, textSerde(), stored(s)...), nil
+	case windowedCogroup:
+		return on.Aggregate(initial, textSerde(), stored(s)...), nil
+	case sessionCogroup:
+		merge, err := mergerOf(s.Merger)
+		if err != nil {
+			return nil, err
+		}
+		return on.Aggregate(initial, merge, textSerde(), stored(s)...), nil
+	default:
+		return addStreamAggregate(b, s, initial)
 	}
+}
+
+func addStreamAggregate(b *build, s *step, initial func() text) (any, error) {
 	add, err := folding(s.Fn)
 	if err != nil {
 		return nil, err
@@ -122,6 +142,12 @@ func addAggregate(b *build, s *step) (any, error) {
 		return topology.Aggregate(on, initial, add, textSerde(), stored(s)...), nil
 	case windowedGroup:
 		return topology.Aggregate(on, initial, add, textSerde(), stored(s)...), nil
+	case sessionGroup:
+		merge, err := mergerOf(s.Merger)
+		if err != nil {
+			return nil, err
+		}
+		return topology.AggregateSessions(on, initial, add, merge, textSerde(), stored(s)...), nil
 	default:
 		return nil, misplaced(s, on)
 	}

@@ -53,6 +53,14 @@ type step struct {
 	Windows   windows   `json:"windows"`
 	Emit      string    `json:"emit"`
 	Retention int64     `json:"retentionMs"`
+	Merger    string    `json:"merger"`
+	Inputs    []input   `json:"inputs"`
+}
+
+// input is one of a cogroup.
+type input struct {
+	From string `json:"from"`
+	Fn   string `json:"fn"`
 }
 
 // windows describe those of a windowedBy.
@@ -77,6 +85,8 @@ type arguments struct {
 	TTLMs      int64  `json:"ttlMs"`
 	DelayMs    int64  `json:"delayMs"`
 	DeltaMs    int64  `json:"deltaMs"`
+	BackMs     int64  `json:"backMs"`
+	AheadMs    int64  `json:"aheadMs"`
 	Announce   bool   `json:"announce"`
 	Clear      bool   `json:"clear"`
 	Pass       bool   `json:"pass"`

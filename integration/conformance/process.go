@@ -12,10 +12,14 @@ func processOperators() map[string]operator {
 }
 
 func addStore(b *build, s *step) (any, error) {
-	if s.Type != "kv" {
+	switch s.Type {
+	case "kv":
+		b.AddStore(store.KeyValueSpec(s.Store, textSerde(), textSerde()))
+	case "window":
+		b.AddStore(store.WindowSpec(s.Store, textSerde(), textSerde(), store.WindowConfig{Retention: ms(s.Retention)}))
+	default:
 		return nil, &unknownError{"addStore " + s.Type}
 	}
-	b.AddStore(store.KeyValueSpec(s.Store, textSerde(), textSerde()))
 	return nil, nil
 }
 

@@ -47,6 +47,7 @@ func processors() map[string]func(s *step) *proc {
 		"put":            put,
 		"get":            get,
 		"lookup":         lookUp,
+		"window_recent":  windowRecent,
 		"retime":         retime,
 		"multi":          multi,
 		"header_add":     headerAdd,
@@ -365,4 +366,30 @@ func showHeader(value []byte, found bool) string {
 		return "[-]"
 	}
 	return "[" + string(value) + "]"
+}
+
+func windowRecent(s *step) *proc {
+	var recent *store.Window[text, text]
+	return &proc{
+		init: func(ctx procContext) (err error) {
+			recent, err = processor.StateStore[*store.Window[text, text]](ctx, s.Store)
+			return err
+		},
+		process: func(ctx procContext, r textRecord) error {
+			if r.Key == nil {
+				return nil
+			}
+			if err := recent.Put(r.Key, r.Value, r.Timestamp); err != nil { // null deletes
+				return err
+			}
+			var found []string
+			for e, err := range recent.FetchRange(r.Key, max(0, r.Timestamp-s.Args.BackMs), r.Timestamp+s.Args.AheadMs) {
+				if err != nil {
+					return err
+				}
+				found = append(found, strconv.FormatInt(e.Start, 10)+"="+show(e.Value))
+			}
+			return ctx.Forward(withValue(r, strings.Join(found, ",")))
+		},
+	}
 }

@@ -154,6 +154,10 @@ func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
 		return windowRows(st.All(), identity)
 	case *store.Window[text, int64]:
 		return windowRows(st.All(), decimal)
+	case *store.Session[text, text]:
+		return sessionRows(st.All(), identity)
+	case *store.Session[text, int64]:
+		return sessionRows(st.All(), decimal)
 	default:
 		return nil, fmt.Errorf("conformance: cannot read a %T", st)
 	}
@@ -181,6 +185,20 @@ func windowRows[V any](
 			return nil, err
 		}
 		entries = append(entries, entry{Key: e.Key, Start: &e.Start, Value: shown(e.Value), TS: &e.Timestamp})
+	}
+	return sorted(entries), nil
+}
+
+func sessionRows[V any](
+	all iter.Seq2[store.SessionEntry[text, V], error], shown func(V) text,
+) (entries []entry, err error) {
+	for e, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{
+			Key: e.Key, Start: &e.Window.Start, End: &e.Window.End, Value: shown(e.Value), TS: &e.Timestamp,
+		})
 	}
 	return sorted(entries), nil
 }
