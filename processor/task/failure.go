@@ -10,6 +10,7 @@ import (
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
 )
 
@@ -58,12 +59,14 @@ func (t *Task) userError(err error, during string) error {
 }
 
 // broken tells errors of the machine from those of user code, through which they pass: no handler may skip a record
-// because a file is damaged, a disk is full, or a broker does not answer.
+// because a file is damaged, a disk is full, or a broker or a schema registry does not answer.
 func broken(err error) bool {
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
 	var lookup *processor.LookupError
-	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &lookup) || errors.Is(err, store.ErrClosed)
+	var unavailable *serde.UnavailableError
+	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &lookup) ||
+		errors.As(err, &unavailable) || errors.Is(err, store.ErrClosed)
 }
 
 // isUsers tells whether an error came from user code. Anything else would come again for ever.
