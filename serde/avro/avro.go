@@ -28,6 +28,7 @@ type Option func(*options)
 
 type options struct {
 	text       string
+	name       string
 	namespace  string
 	references []registry.Reference
 }
@@ -35,6 +36,10 @@ type options struct {
 // Schema is the schema to write with and to resolve what is read to, as JSON text (AVSC). Defaults to one that is
 // derived from T, which must then be a struct.
 func Schema(text string) Option { return func(o *options) { o.text = text } }
+
+// Name is that of a derived record. Defaults to the name of T. Writers and readers must agree on it, or the reader's
+// schema must have the writer's as an alias.
+func Name(name string) Option { return func(o *options) { o.name = name } }
 
 // Namespace is that of a derived schema. Defaults to none.
 func Namespace(name string) Option { return func(o *options) { o.namespace = name } }
@@ -56,6 +61,9 @@ func New[T any](c *registry.Client, naming registry.Naming, opts ...Option) (*Se
 	schema := registry.Schema{Type: registry.Avro, Text: o.text, References: o.references}
 	if o.text == "" {
 		var names []avro.SchemaOpt
+		if o.name != "" {
+			names = append(names, avro.WithName(o.name))
+		}
 		if o.namespace != "" {
 			names = append(names, avro.WithNamespace(o.namespace))
 		}
