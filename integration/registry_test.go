@@ -94,7 +94,9 @@ func TestSchemaRegistryAway(t *testing.T) {
 func TestSchemaRegistryRefuses(t *testing.T) {
 	s := onePartition(t, broker.Start(t))
 	door := schemaregistry.Start(t)
-	client, err := registry.New(registry.Config{URLs: []string{door.URL}, Registration: registry.Lookup, RequestTimeout: time.Minute, Timeout: time.Minute})
+	client, err := registry.New(registry.Config{
+		URLs: []string{door.URL}, Registration: registry.Lookup, RequestTimeout: time.Minute, Timeout: time.Minute,
+	})
 	require.NoError(t, err)
 	clicks := serde.Must(avro.New[registryClick](client, registry.Value(s.out)))
 	b := topology.NewBuilder()
