@@ -303,7 +303,7 @@ func TestTLS(t *testing.T) {
 	s := httptest.NewTLSServer(f.Handler())
 	defer s.Close()
 	cfg := f.config()
-	cfg.URLs, cfg.Timeout = []string{s.URL}, 200*time.Millisecond
+	cfg.URLs, cfg.Timeout = []string{s.URL}, 2*time.Second // a handshake on a busy machine
 	_, err := newWriter(t, newClient(t, cfg)).Registered(t.Context())
 	unavailable(t, err, false, "certificate")
 	cfg.Timeout = 0
