@@ -14,6 +14,7 @@ import (
 	"github.com/tidemarkio/tidemark/internal/kafka"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/assign"
+	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
 )
 
@@ -193,9 +194,12 @@ func restartable(err error) bool {
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
 	var loss *StateLossError
+	var unavailable *serde.UnavailableError
 	switch {
 	case errors.As(err, &corrupt), errors.As(err, &flush): // they may have passed through user code
 		return true
+	case errors.As(err, &unavailable): // likewise
+		return !unavailable.Permanent
 	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &timestamp), errors.As(err, &topic),
 		errors.As(err, &input), errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
 		errors.Is(err, eos.ErrFatal):

@@ -310,8 +310,11 @@ func TestTwoAppsInOneProcess(t *testing.T) {
 func TestRestartable(t *testing.T) {
 	require.True(t, restartable(errors.New("anything")))
 	require.True(t, restartable(eos.ErrFenced))
+	decoding := &processor.DeserializationError{Err: &serde.UnavailableError{Err: errors.New("refused")}}
+	require.True(t, restartable(fmt.Errorf("wrapped: %w", decoding)), "no record is to blame")
 	for _, err := range []error{
 		eos.ErrFatal, &processor.UserError{}, &processor.DeserializationError{}, &TopicError{}, &eos.RecordTooLargeError{},
+		&serde.UnavailableError{Permanent: true, Err: errors.New("unauthorized")},
 	} {
 		require.False(t, restartable(fmt.Errorf("wrapped: %w", err)), "%T", err)
 	}
