@@ -13,8 +13,10 @@ func TestCountWindows(t *testing.T) {
 		windows topology.CountedWindows
 		want    []string // of a to g
 	}{
-		"2":         {topology.CountWindows(2), []string{"k@0/2=ab", "k@2/4=cd", "k@4/6=ef"}},
-		"1":         {topology.CountWindows(1), []string{"k@0/1=a", "k@1/2=b", "k@2/3=c", "k@3/4=d", "k@4/5=e", "k@5/6=f", "k@6/7=g"}},
+		"2": {topology.CountWindows(2), []string{"k@0/2=ab", "k@2/4=cd", "k@4/6=ef"}},
+		"1": {topology.CountWindows(1), []string{
+			"k@0/1=a", "k@1/2=b", "k@2/3=c", "k@3/4=d", "k@4/5=e", "k@5/6=f", "k@6/7=g",
+		}},
 		"3 every 2": {topology.CountWindows(3).Every(2), []string{"k@0/2=ab", "k@1/4=bcd", "k@3/6=def"}},
 		"2 every 3": {topology.CountWindows(2).Every(3), []string{"k@1/3=bc", "k@4/6=ef"}},
 		"4 every 1": {

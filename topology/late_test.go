@@ -66,15 +66,31 @@ func TestLateRecordsMistakes(t *testing.T) {
 		"the function is nil": func(g groupedInput) {
 			topology.Count(topology.WindowedBy(g, topology.Tumbling(time.Second)), topology.LateRecords[string, string](nil))
 		},
-		"the windows are nil":                   func(g groupedInput) { topology.WindowedBy(g, nil) },
-		"want whole milliseconds, not negative": func(g groupedInput) { topology.WindowedBy(g, topology.Sliding(-1)) },
+		"the windows are nil": func(g groupedInput) {
+			topology.WindowedBy(g, nil)
+		},
+		"want whole milliseconds, not negative": func(g groupedInput) {
+			topology.WindowedBy(g, topology.Sliding(-1))
+		},
 		"want whole milliseconds, one at least": func(g groupedInput) { topology.SessionWindowedBy(g, topology.Session(0)) },
-		"a grace of -1ns is negative":           func(g groupedInput) { topology.WindowedBy(g, topology.Tumbling(time.Second).Grace(-1)) },
-		"AdvanceWhenIdle(-1ns)":                 func(g groupedInput) { topology.WindowedBy(g, topology.Days(time.UTC).AdvanceWhenIdle(-1)) },
-		"the location is nil":                   func(g groupedInput) { topology.WindowedBy(g, topology.Months(nil)) },
-		"StartingOn: want a day of the week":    func(g groupedInput) { topology.WindowedBy(g, topology.Days(time.UTC).StartingOn(1)) },
-		"windows of 0 records every 0":          func(g groupedInput) { topology.WindowedBy(g, topology.CountWindows(0)) },
-		"more than 10000 would be open":         func(g groupedInput) { topology.WindowedBy(g, topology.CountWindows(1e9).Every(1)) },
+		"a grace of -1ns is negative": func(g groupedInput) {
+			topology.WindowedBy(g, topology.Tumbling(time.Second).Grace(-1))
+		},
+		"AdvanceWhenIdle(-1ns)": func(g groupedInput) {
+			topology.WindowedBy(g, topology.Days(time.UTC).AdvanceWhenIdle(-1))
+		},
+		"the location is nil": func(g groupedInput) {
+			topology.WindowedBy(g, topology.Months(nil))
+		},
+		"StartingOn: want a day of the week": func(g groupedInput) {
+			topology.WindowedBy(g, topology.Days(time.UTC).StartingOn(1))
+		},
+		"windows of 0 records every 0": func(g groupedInput) {
+			topology.WindowedBy(g, topology.CountWindows(0))
+		},
+		"more than 10000 would be open": func(g groupedInput) {
+			topology.WindowedBy(g, topology.CountWindows(1e9).Every(1))
+		},
 		"Retention: count windows know no time": func(g groupedInput) {
 			topology.Count(topology.WindowedBy(g, topology.CountWindows(1)), topology.Retention(time.Hour))
 		},

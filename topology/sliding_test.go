@@ -42,7 +42,7 @@ func slidingModel(times []int64, d int64) map[string]string {
 // when, as in Kafka Streams.
 func TestSlidingIsTheModel(t *testing.T) {
 	for seed := range uint64(60) {
-		rng := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // repeatable
+		rng := rand.New(rand.NewPCG(seed, 7))
 		d := rng.Int64N(12)
 		n := 2 + rng.IntN(14)
 		times := make([]int64, n)
