@@ -82,7 +82,8 @@ func TestFinalResultsAfterALongPause(t *testing.T) {
 func TestCountSessionsOnClose(t *testing.T) {
 	d := runWindowed(t, func(_ *topology.Builder, g groupedInput) windowedTable {
 		by := topology.SessionWindowedBy(g, topology.Session(10*time.Millisecond)).EmitOnClose()
-		return topology.MapTableValues(topology.Count(by), func(n int64) string { return string('0' + rune(n)) }, serde.String)
+		shown := func(n int64) string { return string('0' + rune(n)) }
+		return topology.MapTableValues(topology.Count(by), shown, serde.String)
 	})
 	for i, key := range []string{"b", "a", "b", "a"} {
 		d.pipe(key, "v", int64(i*2))

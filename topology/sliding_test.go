@@ -38,8 +38,8 @@ func slidingModel(times []int64, d int64) map[string]string {
 	return want
 }
 
-// TestSlidingIsTheModel compares with the definition, for records in order: out of order the windows depend on what came
-// when, as in Kafka Streams.
+// TestSlidingIsTheModel compares with the definition, for records in order: out of order the windows depend on what
+// came when, as in Kafka Streams.
 func TestSlidingIsTheModel(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 7))
