@@ -65,6 +65,10 @@ type regroupNode[K, V, K2, V2 any] struct {
 
 // Receive implements processor.Receiver.
 func (n *regroupNode[K, V, K2, V2]) Receive(r record.Record[K, Change[V]]) error {
+	if r.Value.OutOfOrder {
+		n.ctx.Dropped(n.name, "out-of-order update of a versioned table in a grouping")
+		return nil
+	}
 	n.enter()
 	var (
 		oldKey, newKey K2
@@ -154,5 +158,8 @@ func addTableAggregation[K, V, A any](
 	state := &tableState{store: storeName, keepsOld: true}
 	node := g.b.addNode(operator, rowsNode(name, state, newNode), parent)
 	addStoreFor(g.b, operator, node, storeName, c, g.keySerde, valueSerde)
-	return &KTable[K, A]{b: g.b, node: node, keySerde: g.keySerde, valueSerde: valueSerde, state: state}
+	return &KTable[K, A]{
+		b: g.b, node: node, keySerde: g.keySerde, valueSerde: valueSerde, state: state,
+		view: storeView[K, A](state),
+	}
 }

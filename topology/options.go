@@ -33,6 +33,9 @@ type (
 	ProcessOption interface{ applyProcess(c *processConfig) }
 	// PrintOption is for Print (Kafka Streams' Printed): [Named], [WithLabel], [WithFormat].
 	PrintOption interface{ applyPrint(c *printConfig) }
+	// JoinTableOption is for [JoinTable] and [LeftJoinTable] (Kafka Streams' Joined): [Named], and [WithSerdes] for the
+	// stream's repartition topic.
+	JoinTableOption interface{ applyJoinTable(c *joinTableConfig) }
 	// BranchOption is for the branches of a Split (Kafka Streams' Branched): [Named], [WithFunction], [WithConsumer].
 	BranchOption interface{ applyBranch(c *branchConfig) }
 )
@@ -86,6 +89,10 @@ type (
 		label  string
 		format any // a PrintFormat
 	}
+	joinTableConfig struct {
+		nodeConfig
+		serdeConfig
+	}
 	branchConfig struct {
 		nodeConfig
 
@@ -112,6 +119,7 @@ func (n Name) applyRepartition(c *repartitionConfig) { c.name = string(n) }
 func (n Name) applySink(c *sinkConfig)               { c.name = string(n) }
 func (n Name) applyProcess(c *processConfig)         { c.name = string(n) }
 func (n Name) applyPrint(c *printConfig)             { c.name = string(n) }
+func (n Name) applyJoinTable(c *joinTableConfig)     { c.name = string(n) }
 func (n Name) applyBranch(c *branchConfig)           { c.name = string(n) }
 
 // Materialized is an option about the store of an operator.
@@ -196,6 +204,7 @@ func WithSerdes[K, V any](key serde.Serde[K], value serde.Serde[V]) Serdes {
 
 func (s Serdes) applyGroup(c *groupConfig)             { c.serdeConfig = serdeConfig(s) }
 func (s Serdes) applyRepartition(c *repartitionConfig) { c.serdeConfig = serdeConfig(s) }
+func (s Serdes) applyJoinTable(c *joinTableConfig)     { c.serdeConfig = serdeConfig(s) }
 func (s Serdes) applySink(c *sinkConfig)               { c.serdeConfig = serdeConfig(s) }
 
 // serdesOf returns the serdes of an operator's option, or else the stream's.
