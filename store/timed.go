@@ -67,7 +67,7 @@ func newTimed[K, V any](
 	switch {
 	case key == nil || value == nil:
 		return nil, fmt.Errorf("store: %s: key and value serde must not be nil", name)
-	case c.retention < time.Millisecond:
+	case c.retention < time.Millisecond && (c.retention != 0 || !c.more):
 		return nil, fmt.Errorf("store: %s: retention %v is below a millisecond", name, c.retention)
 	}
 	s := &timed[K, V]{

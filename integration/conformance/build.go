@@ -27,7 +27,7 @@ func operators() map[string]operator {
 	all := make(map[string]operator)
 	for _, family := range []map[string]operator{
 		sourceOperators(), statelessOperators(), aggregateOperators(), windowOperators(), tableOperators(),
-		joinOperators(), processOperators(),
+		joinOperators(), streamJoinOperators(), processOperators(),
 	} {
 		maps.Copy(all, family)
 	}

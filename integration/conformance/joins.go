@@ -49,6 +49,8 @@ func addTableTableJoin(b *build, s *step) (any, error) {
 	switch left := b.made[s.Left].(type) {
 	case table:
 		return joinTables(b, s, left)
+	case windowedTable:
+		return nil, &unknownError{"tableTableJoin of windowed tables"}
 	default:
 		return nil, misplaced(s, left)
 	}
