@@ -85,6 +85,9 @@ func (w *unjoined[K, L, R, V]) emit(forward func(key K, value V, timestamp int64
 		if e.Time+closes >= now {
 			*open = true
 			low = min(low, e.Time)
+			if leftOpen && rightOpen && e.Len() > 1 {
+				break // at the second record of this entry: least stays at its time
+			}
 			continue
 		}
 		if err := w.emitEntry(&e, forward); err != nil {
