@@ -39,8 +39,11 @@ type timed[K, V any] struct {
 	retention int64
 	next      func(t int64) int64 // the first time on the grid from t on; nil: segments
 	segment   int64               // length
-	more      bool
-	caching   bool
+	// below is the greatest time that a row below the active table can have: an engine iterator costs more than all the
+	// rest of a look-up. timeMax until the first epoch is sealed: the rows of a restore may precede their clock.
+	below   int64
+	more    bool
+	caching bool
 }
 
 // Tags of the parts of timed stores.
@@ -72,17 +75,18 @@ func newTimed[K, V any](
 	}
 	s := &timed[K, V]{
 		data: newPartBuffer(name, env, dataTag, value), clocks: newClocks(name, env, clockTag),
-		key: key, retention: c.retention.Milliseconds(), next: c.next, more: c.more,
+		below: timeMax, key: key, retention: c.retention.Milliseconds(), next: c.next, more: c.more,
 		segment: max(c.retention/2, segmentMin).Milliseconds(), caching: env.CachingEnabled,
 	}
 	s.keyBytes = slices.Clone(s.data.prefix)
+	data := &expiring[V]{buffer: s.data, keyBound: s.expiredBelow, freezing: s.freezing, expiredTo: s.data.prefix}
 	var err error
 	if s.observed, err = s.clocks.clock(""); err != nil {
 		return nil, err
 	}
 	s.composite = &composite{name: name, parts: []part{
 		{s.clocks, clockTag},
-		{&expiring[V]{buffer: s.data, keyBound: s.expiredBelow, expiredTo: s.data.prefix}, dataTag},
+		{data, dataTag},
 	}}
 	return s, nil
 }
@@ -93,6 +97,27 @@ func (s *timed[K, V]) Clock(name string) (*Clock, error) {
 		return nil, fmt.Errorf("store: %s: a clock needs a name", s.name)
 	}
 	return s.clocks.clock(name)
+}
+
+// Seal implements [Store].
+func (s *timed[K, V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
+	if s.below == timeMax {
+		s.below = s.observed.now // whatever was restored, its clock was too
+	}
+	return s.composite.Seal(epoch, changelog)
+}
+
+// Replay implements [Store].
+func (s *timed[K, V]) Replay(r *record.Raw) error {
+	s.below = timeMax
+	return s.composite.Replay(r)
+}
+
+// freezing notes that what is in the active table goes below.
+func (s *timed[K, V]) freezing() {
+	if s.below != timeMax {
+		s.below = max(s.below, s.observed.now)
+	}
 }
 
 // ObservedTime returns the greatest time ever put, -1 before the first.
@@ -232,7 +257,8 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 			size += timeBytes
 		}
 		for segment := first; ; segment += step {
-			for at, err := range s.data.scan(bound(segment, from), bound(segment, to+1), reverse) {
+			lo, hi := bound(segment, from), bound(segment, to+1)
+			for at, err := range s.data.scanLayers(lo, hi, reverse, from <= s.below) {
 				if err == nil && len(at.key) != size {
 					continue // of a longer key that begins with these bytes
 				}
@@ -284,7 +310,7 @@ func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], err
 		bound := func(n int64) []byte {
 			return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(n))
 		}
-		for at, err := range s.data.scan(bound(lo), bound(hi+1), reverse) {
+		for at, err := range s.data.scanLayers(bound(lo), bound(hi+1), reverse, from <= s.below) {
 			var r row[K, V]
 			if err == nil {
 				if r, err = s.decode(at); err == nil && (r.time < from || r.time > to) {
@@ -378,6 +404,8 @@ type expiring[V any] struct {
 
 	// keyBound returns the key below which every committed row has expired.
 	keyBound func() []byte
+	// freezing is called before each flush.
+	freezing func()
 	// expiredTo is the bound of the last flush: nothing is left below it. Owned by the flush.
 	expiredTo []byte
 }
@@ -388,7 +416,10 @@ type expiringTable struct {
 	bound []byte
 }
 
-func (e *expiring[V]) frozenTable() any { return expiringTable{e.buffer.frozenTable(), e.keyBound()} }
+func (e *expiring[V]) frozenTable() any {
+	e.freezing()
+	return expiringTable{e.buffer.frozenTable(), e.keyBound()}
+}
 
 func (e *expiring[V]) eachFrozen(table any, expire bool, yield func(Entry) bool) bool {
 	t, ok := table.(expiringTable)
