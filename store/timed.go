@@ -239,25 +239,29 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 			s.ofKeyOnGrid(k, from, to, reverse, yield)
 			return
 		}
-		encoded, err := s.key.Append(nil, k)
+		encoded, err := s.encode(k, 0, 0)
 		if err != nil {
-			yield(row[K, V]{}, &CodecError{Store: s.name, Op: "encode key", Err: err})
+			yield(row[K, V]{}, err)
 			return
 		}
+		// Both bounds in one allocation, all but segment and time; the loop body may use the scratch memory of encode.
+		size := len(encoded)
+		bounds := append(append(make([]byte, 0, 2*size), encoded...), encoded...)
+		lo, hi := bounds[:size:size], bounds[size:]
 		first, last, step := from/s.segment, to/s.segment, int64(1)
 		if reverse {
 			first, last, step = last, first, -1
 		}
-		bound := func(segment, t int64) []byte {
-			b := binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(segment))
-			return binary.BigEndian.AppendUint64(append(b, encoded...), uint64(t))
-		}
-		size := len(s.data.prefix) + timeBytes + len(encoded) + timeBytes
+		prefix, timeAt := len(s.data.prefix), size-timeBytes
 		if s.more {
-			size += timeBytes
+			timeAt -= timeBytes
+			lo, hi = lo[:timeAt+timeBytes], hi[:timeAt+timeBytes]
 		}
+		binary.BigEndian.PutUint64(lo[timeAt:], uint64(from))
+		binary.BigEndian.PutUint64(hi[timeAt:], uint64(to+1))
 		for segment := first; ; segment += step {
-			lo, hi := bound(segment, from), bound(segment, to+1)
+			binary.BigEndian.PutUint64(lo[prefix:], uint64(segment))
+			binary.BigEndian.PutUint64(hi[prefix:], uint64(segment))
 			for at, err := range s.data.scanLayers(lo, hi, reverse, from <= s.below) {
 				if err == nil && len(at.key) != size {
 					continue // of a longer key that begins with these bytes

@@ -22,15 +22,15 @@ type windowRow struct {
 	value string
 }
 
-// TestWindowsThroughTheLayers compares a window store with a model, over random flushes, rollbacks and restarts: look-ups
-// must find what only the engine holds, and nothing that has expired.
+// TestWindowsThroughTheLayers compares a window store with a model, over random flushes, rollbacks and restarts:
+// look-ups must find what only the engine holds, and nothing that has expired.
 func TestWindowsThroughTheLayers(t *testing.T) {
 	t.Parallel()
 	const retention = 5 * time.Minute
 	for seed := range uint64(4) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			rnd := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a reproducible test
+			rnd := rand.New(rand.NewPCG(seed, 2))
 			spec := store.WindowSpec("w", serde.String, serde.String,
 				store.WindowConfig{Retention: retention, RetainDuplicates: true})
 			b := newBench(t, spec)

@@ -10,8 +10,8 @@ import (
 // other records' times, those of equal times in the order of their arrival.
 //
 // Both streams are kept in stores for as long as windows and their grace need, in event time behind the newest record
-// of the same side: a late record joins what is still there. Records with a null key or value are dropped. A nil result of
-// joiner is null.
+// of the same side: a late record joins what is still there. Records with a null key or value are dropped. A nil result
+// of joiner is null.
 //
 // A stream goes through a repartition topic if its key may have changed: <name>-left-repartition and
 // <name>-right-repartition with [Named]. The topics of both sides must have the same number of partitions. The stores

@@ -7,8 +7,8 @@ import (
 // LeftJoin is [Join] for every record of the left stream (Kafka Streams' KStream.leftJoin of two streams). One without
 // a match gives a single result, in which right is absent, with its own timestamp. There are no early results that a
 // match would make wrong (KIP-633): it waits in a third store, named <store>-left-shared-join-store with [As], until
-// the newest record of either stream is younger than the end of its window and the grace; the newest record's arrival, of
-// any key, then brings the results of all that waited, in the order of their times, with its headers. A record that
+// the newest record of either stream is younger than the end of its window and the grace; the newest record's arrival,
+// of any key, then brings the results of all that waited, in the order of their times, with its headers. A record that
 // arrives after its window has ended does not wait. A late match may still follow a result without one.
 //
 // A record of the left stream with a null key gives its result at once (KIP-962); it passes a repartition topic above.

@@ -178,7 +178,7 @@ func TestJoinsAgainstAModel(t *testing.T) {
 	for seed := range uint64(120) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a reproducible test
+			rnd := rand.New(rand.NewPCG(seed, 1))
 			kind := []string{"inner", "left", "outer"}[seed%3]
 			m := randomModel(rnd, kind)
 			self := rnd.IntN(4) == 0
