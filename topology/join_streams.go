@@ -16,8 +16,6 @@ type streamJoin[K, L, R, V any] struct {
 	windows               JoinWindows
 	valueSerde            serde.Serde[V]
 	joiner                func(key K, left Optional[L], right Optional[R]) V
-	// twoStores keeps a join of a stream with itself from sharing one store.
-	twoStores bool
 }
 
 // streamJoinNames are the names of what a join of two streams adds.
@@ -81,7 +79,7 @@ func joinStreams[K, L, R, V any](
 	_, rightSerde := serdesOf(b, j.operator, c.right, right.keySerde, right.valueSerde)
 	names := nameStreamJoin(b, &c, j.leftOuter, j.rightOuter)
 	merged := &KStream[K, V]{b: b, keySerde: keySerde, valueSerde: orCarried(j.valueSerde, left.valueSerde)}
-	if self, ok := any(j).(streamJoin[K, L, L, V]); ok && left.node == right.node && !j.leftOuter && !j.twoStores {
+	if self, ok := any(j).(streamJoin[K, L, L, V]); ok && left.node == right.node && !j.leftOuter {
 		merged.node = selfJoin(b, left.node, self, names, c.storeConfig, keySerde, leftSerde)
 		return merged
 	}
