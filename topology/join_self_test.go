@@ -13,7 +13,7 @@ import (
 	"github.com/tidemarkio/tidemark/topology"
 )
 
-// TestSelfJoinWithOneStore compares a join of a stream with itself, in one store, with one of two equal streams, in two.
+// TestSelfJoinWithOneStore compares a join of a stream with itself, in one store, with one of two equal streams.
 func TestSelfJoinWithOneStore(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(30) {
