@@ -35,6 +35,7 @@ func operators() map[string]operator {
 		joinOperators(),
 		processOperators(),
 		globalOperators(),
+		streamJoinOperators(),
 	} {
 		maps.Copy(all, family)
 	}
