@@ -27,7 +27,7 @@ func operators() map[string]operator {
 	all := make(map[string]operator)
 	for _, family := range []map[string]operator{
 		sourceOperators(), statelessOperators(), aggregateOperators(), windowOperators(), tableOperators(),
-		processOperators(),
+		joinOperators(), processOperators(),
 	} {
 		maps.Copy(all, family)
 	}
