@@ -13,3 +13,6 @@ func DirOf(e Engine) string {
 	}
 	return b.dir
 }
+
+// EngineOf returns the engine on disk of a set.
+func EngineOf(s *Set) Engine { return s.disk }

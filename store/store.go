@@ -51,6 +51,9 @@ type Spec struct {
 	// Retention is how long the store keeps a row, of stores whose rows expire. The changelog topic then forgets them too,
 	// a day later. 0: rows are kept until they are deleted.
 	Retention time.Duration
+	// HistoryRetention is how long a versioned store keeps old versions, 0 of other stores. The changelog topic is not
+	// compacted where they are, and a day longer.
+	HistoryRetention time.Duration
 	// ChangelogConfig overrides topic configuration of the changelog.
 	ChangelogConfig map[string]string
 	// New makes the store of one task.
