@@ -25,6 +25,7 @@ func addWindowStore[K, A any](
 	keySerde serde.Serde[K], valueSerde serde.Serde[A], w store.WindowConfig,
 ) {
 	needSerdes(b, operator, "the store "+name, keySerde, valueSerde)
+	c.notVersioned(b, operator)
 	spec := store.WindowSpec(name, keySerde, valueSerde, w)
 	c.configure(&spec)
 	spec.CachingEnabled = spec.CachingEnabled && !final

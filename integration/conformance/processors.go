@@ -284,6 +284,8 @@ func lookUp(s *step) *proc {
 				row = func(key text) (string, error) {
 					return rowOf(kv, key, func(n int64) string { return strconv.FormatInt(n, 10) })
 				}
+			case versionedStore:
+				row = func(key text) (string, error) { return rowOf(kv, key, show) }
 			default:
 				return fmt.Errorf("conformance: lookup in a %T", st)
 			}
@@ -302,7 +304,10 @@ func lookUp(s *step) *proc {
 	}
 }
 
-func rowOf[V any](kv *store.KeyValue[text, V], key text, shown func(V) string) (string, error) {
+func rowOf[V any](kv interface {
+	GetWithTimestamp(key text) (V, int64, bool, error)
+}, key text, shown func(V) string,
+) (string, error) {
 	v, ts, found, err := kv.GetWithTimestamp(key)
 	if err != nil || !found {
 		return show(nil), err
