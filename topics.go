@@ -123,29 +123,14 @@ func (t *topics) checkUserTopics() error {
 	return nil
 }
 
-// makeRepartitions creates the topics between sub-topologies. The number of partitions is the user's choice or the
-// largest among the source topics of the sub-topologies that write it; that may in turn be a repartition topic.
+// makeRepartitions creates the topics between sub-topologies.
 func (t *topics) makeRepartitions(ctx context.Context, cfg *Config) error {
-	want := make(map[string]int32)
-	for _, r := range t.plan.Repartitions {
-		want[r.Name] = r.Partitions
+	want, err := t.repartitionCounts()
+	if err != nil {
+		return err
 	}
-	for range len(t.plan.Repartitions) { // one more is known after each round
-		for _, r := range t.plan.Repartitions {
-			if want[r.Name] == 0 {
-				want[r.Name] = t.upstream(r.Name, want)
-			}
-		}
-	}
-	t.coPartition(want)
 	for _, r := range t.plan.Repartitions {
 		name, n := t.physical(r.Name), want[r.Name]
-		if n == 0 {
-			return &TopicError{
-				Topic: name, What: "has no known number of partitions", Hint: "nothing upstream of it reads a topic with " +
-					"partitions (declared at " + r.Position + ")",
-			}
-		}
 		if have := t.partitions[name]; have > 0 {
 			if err := changelog.CheckPartitions(name, have, n); err != nil {
 				return err
@@ -168,6 +153,38 @@ func (t *topics) makeRepartitions(ctx context.Context, cfg *Config) error {
 	return nil
 }
 
+// repartitionCounts returns the numbers of partitions of the topics between sub-topologies: the user's choice, or that
+// of the topics they are joined with, or the largest among the source topics of the sub-topologies that write them;
+// those may in turn be repartition topics. It fails if what must be co-partitioned is not, before anything is created.
+func (t *topics) repartitionCounts() (map[string]int32, error) {
+	want := make(map[string]int32)
+	for _, r := range t.plan.Repartitions {
+		want[r.Name] = r.Partitions
+	}
+	for range len(t.plan.Repartitions) { // one more is known after each round
+		for _, r := range t.plan.Repartitions {
+			if want[r.Name] == 0 {
+				want[r.Name] = t.upstream(r.Name, want)
+			}
+		}
+	}
+	t.coPartition(want)
+	for _, r := range t.plan.Repartitions {
+		if want[r.Name] == 0 {
+			return nil, &TopicError{
+				Topic: t.physical(r.Name), What: "has no known number of partitions", Hint: "nothing upstream of it reads a " +
+					"topic with partitions (declared at " + r.Position + ")",
+			}
+		}
+	}
+	for _, sub := range t.plan.Subtopologies {
+		if err := t.checkCoPartitioned(sub, want); err != nil {
+			return nil, err
+		}
+	}
+	return want, nil
+}
+
 // upstream is the largest partition count among the sources of the sub-topologies that write a topic, 0 if unknown yet.
 func (t *topics) upstream(topic string, known map[string]int32) (n int32) {
 	for _, sub := range t.plan.Subtopologies {
@@ -182,28 +199,40 @@ func (t *topics) upstream(topic string, known map[string]int32) (n int32) {
 }
 
 // coPartition gives repartition topics that are read together with other topics their number of partitions: records of
-// a key must meet in one task.
+// a key must meet in one task. Topics of the user's decide; where there are none, the user's choice for one of the
+// repartition topics; else the largest number upstream. A choice of the user's is never changed, only refused later.
 func (t *topics) coPartition(want map[string]int32) {
+	chosen := make(map[string]int32)
+	for _, r := range t.plan.Repartitions {
+		chosen[r.Name] = r.Partitions
+	}
 	for _, sub := range t.plan.Subtopologies {
 		if len(sub.SourceTopics) < 2 {
 			continue
 		}
-		var most int32
+		var users, choice, upstream int32
 		for _, src := range sub.SourceTopics {
 			if !t.internal(src) {
-				most = max(most, t.partitions[src])
+				users = max(users, t.partitions[src])
+				continue
+			}
+			choice, upstream = max(choice, chosen[src]), max(upstream, want[src])
+		}
+		n := users
+		if n == 0 && len(sub.Stores) > 0 { // without state nothing has to meet
+			if n = choice; n == 0 {
+				n = upstream
 			}
 		}
 		for _, src := range sub.SourceTopics {
-			if t.internal(src) && most > 0 {
-				want[src] = most
+			if t.internal(src) && chosen[src] == 0 && n > 0 {
+				want[src] = n
 			}
 		}
 	}
 }
 
-// makeChangelogs lists the tasks, checks that inputs of stateful ones are co-partitioned, and creates changelogs with a
-// partition per task.
+// makeChangelogs lists the tasks and creates changelogs with a partition per task.
 func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 	subs := make([]assign.Subtopology, len(t.plan.Subtopologies))
 	for i, sub := range t.plan.Subtopologies {
@@ -222,9 +251,6 @@ func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 		count[task.ID.Subtopology]++
 	}
 	for _, sub := range t.plan.Subtopologies {
-		if err := t.checkCoPartitioned(sub); err != nil {
-			return err
-		}
 		for _, s := range sub.Stores {
 			if s.LoggingDisabled {
 				continue
@@ -237,17 +263,25 @@ func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 	return nil
 }
 
-func (t *topics) checkCoPartitioned(sub *processor.Subtopology) error {
+// checkCoPartitioned fails if records of one key would not meet: the inputs of joins and of what shares a store must
+// have equal numbers of partitions. want has those of the repartition topics.
+func (t *topics) checkCoPartitioned(sub *processor.Subtopology, want map[string]int32) error {
 	if len(sub.Stores) == 0 {
 		return nil
 	}
-	first := t.physical(sub.SourceTopics[0])
+	count := func(topic string) int32 {
+		if t.internal(topic) {
+			return want[topic]
+		}
+		return t.partitions[topic]
+	}
+	first := sub.SourceTopics[0]
 	for _, topic := range sub.SourceTopics[1:] {
-		name := t.physical(topic)
-		if t.partitions[name] != t.partitions[first] {
+		if count(topic) != count(first) {
 			return &TopicError{
-				Topic: name, What: fmt.Sprintf("has %d partitions, and %q has %d, but both feed the stores of sub-topology %d",
-					t.partitions[name], first, t.partitions[first], sub.ID),
+				Topic: t.physical(topic),
+				What: fmt.Sprintf("has %d partitions, and %q has %d, but both are joined or feed the same stores (sub-topology %d)",
+					count(topic), t.physical(first), count(first), sub.ID),
 				Hint: "records of a key would not meet: give both the same number of partitions, or put a repartition before one",
 			}
 		}

@@ -11,7 +11,8 @@ import (
 // TopicName returns <application-id>-<store>-changelog, Kafka Streams' name.
 func TopicName(applicationID, store string) string { return applicationID + "-" + store + "-changelog" }
 
-// RepartitionTopicName returns the physical name of a repartition topic, whose logical name ends in "-repartition".
+// RepartitionTopicName returns the physical name of a topic between two sub-topologies, whose logical name ends in
+// "-repartition", or in "-topic" if it belongs to a foreign-key join.
 func RepartitionTopicName(applicationID, logical string) string { return applicationID + "-" + logical }
 
 // AdditionalRetention is how much longer a changelog keeps rows that expire than their store does, since the broker goes

@@ -68,9 +68,10 @@ type StoreSpec struct {
 	SourceTopic string
 }
 
-// RepartitionTopic is an internal topic between two sub-topologies.
+// RepartitionTopic is an internal topic between two sub-topologies: what a repartition, or a foreign-key join, sends
+// from one to the other. Its records are deleted once they are consumed.
 type RepartitionTopic struct {
-	// Name is "<name>-repartition"; the runtime prefixes the application id.
+	// Name is "<name>-repartition" or, of a foreign-key join, "<name>-topic"; the runtime prefixes the application id.
 	Name string
 	// Partitions is 0 where it follows from the topics upstream (their maximum).
 	Partitions int32

@@ -32,7 +32,9 @@ func newTimeIndex(name string, env Env) *timeIndex {
 }
 
 // Seal implements [Store].
-func (x *timeIndex) Seal(epoch record.Epoch, _ *record.Batch) error { return x.expiring.Seal(epoch, nil) }
+func (x *timeIndex) Seal(epoch record.Epoch, _ *record.Batch) error {
+	return x.expiring.Seal(epoch, nil)
+}
 
 // key makes the index's key of a row's, which begins with a segment and ends with time and more. Both are without
 // prefix.

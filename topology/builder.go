@@ -79,6 +79,16 @@ func (b *Builder) nodeName(name, prefix string) string {
 	return generated
 }
 
+// suffixedName returns a name made of the operator's, for one of its several nodes, stores or topics, or else a
+// generated one. The number is used up in both cases.
+func (b *Builder) suffixedName(name, suffix, prefix string) string {
+	generated := b.generate(prefix)
+	if name != "" {
+		return name + suffix
+	}
+	return generated
+}
+
 // storeName returns the given name of a store (or of an internal topic), or else a generated one. Kafka Streams uses no
 // number up for a name that is given.
 func (b *Builder) storeName(name, prefix string) string {

@@ -16,6 +16,10 @@ type Change[V any] struct {
 	Old    V
 	HasNew bool
 	HasOld bool
+	// OutOfOrder says that a newer update of the row came before this one, to a versioned table. It changes the row's
+	// history and not the row: joins of tables, foreign-key joins and groupings ignore it. It does not pass through
+	// topics.
+	OutOfOrder bool
 }
 
 // changeSerde is how a Change passes through a repartition topic, where an update of a regrouped table subtracts and

@@ -78,5 +78,8 @@ func addAggregation[K, V, A any](
 	state := &tableState{store: storeName, keepsOld: true}
 	node := b.addNode(operator, rowsNode(name, state, newNode), parent)
 	addStoreFor(b, operator, node, storeName, c, g.keySerde, valueSerde)
-	return &KTable[K, A]{b: b, node: node, keySerde: g.keySerde, valueSerde: valueSerde, state: state}
+	return &KTable[K, A]{
+		b: b, node: node, keySerde: g.keySerde, valueSerde: valueSerde, state: state,
+		view: storeView[K, A](state),
+	}
 }

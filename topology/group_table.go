@@ -1,7 +1,6 @@
 package topology
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/tidemarkio/tidemark/processor"
@@ -42,7 +41,7 @@ func GroupTableBy[K, V, K2, V2 any](
 		name: name, kind: processor.ProcessorNode,
 		make: func(ctx processor.TaskContext) (any, error) {
 			return &regroupNode[K, V, K2, V2]{
-				userNode: userNode{ctx, name}, f: f, key: key,
+				userNode: userNode{ctx, name}, f: f, keys: keyComparer[K2]{serde: key},
 				keyNull: record.NullnessOf[K2](), valueNull: record.NullnessOf[V2](),
 			}, nil
 		},
@@ -56,15 +55,17 @@ type regroupNode[K, V, K2, V2 any] struct {
 	userNode
 
 	f         func(K, V) (K2, V2)
-	key       serde.Serde[K2]
+	keys      keyComparer[K2]
 	keyNull   record.Nullness[K2]
 	valueNull record.Nullness[V2]
-	// scratch holds two encoded keys: keys are equal if their encodings are.
-	scratch [2][]byte
 }
 
 // Receive implements processor.Receiver.
 func (n *regroupNode[K, V, K2, V2]) Receive(r record.Record[K, Change[V]]) error {
+	if r.Value.OutOfOrder {
+		n.ctx.Dropped(n.name, "out-of-order update of a versioned table in a grouping")
+		return nil
+	}
 	n.enter()
 	var (
 		oldKey, newKey K2
@@ -77,7 +78,7 @@ func (n *regroupNode[K, V, K2, V2]) Receive(r record.Record[K, Change[V]]) error
 		newKey, c.New, c.HasNew = n.selected(r.Key, r.Value.New)
 	}
 	if c.HasOld && c.HasNew {
-		same, err := n.equal(oldKey, newKey)
+		same, err := n.keys.equal(oldKey, newKey)
 		if err != nil {
 			return processor.WrapUserError(n.ctx, n.name, fmt.Errorf("topology: encode the key: %w", err))
 		}
@@ -99,17 +100,6 @@ func (n *regroupNode[K, V, K2, V2]) Receive(r record.Record[K, Change[V]]) error
 func (n *regroupNode[K, V, K2, V2]) selected(key K, value V) (K2, V2, bool) {
 	k, v := n.f(key, value)
 	return k, v, !n.keyNull.IsNull(k, false) && !n.valueNull.IsNull(v, false)
-}
-
-func (n *regroupNode[K, V, K2, V2]) equal(a, b K2) (bool, error) {
-	for i, k := range [2]K2{a, b} {
-		encoded, err := n.key.Append(n.scratch[i][:0], k)
-		if err != nil {
-			return false, err
-		}
-		n.scratch[i] = encoded
-	}
-	return bytes.Equal(n.scratch[0], n.scratch[1]), nil
 }
 
 func (n *regroupNode[K, V, K2, V2]) send(r record.Record[K, Change[V]], key K2, c Change[V2]) error {
@@ -154,5 +144,8 @@ func addTableAggregation[K, V, A any](
 	state := &tableState{store: storeName, keepsOld: true}
 	node := g.b.addNode(operator, rowsNode(name, state, newNode), parent)
 	addStoreFor(g.b, operator, node, storeName, c, g.keySerde, valueSerde)
-	return &KTable[K, A]{b: g.b, node: node, keySerde: g.keySerde, valueSerde: valueSerde, state: state}
+	return &KTable[K, A]{
+		b: g.b, node: node, keySerde: g.keySerde, valueSerde: valueSerde, state: state,
+		view: storeView[K, A](state),
+	}
 }

@@ -33,6 +33,15 @@ type (
 	ProcessOption interface{ applyProcess(c *processConfig) }
 	// PrintOption is for Print (Kafka Streams' Printed): [Named], [WithLabel], [WithFormat].
 	PrintOption interface{ applyPrint(c *printConfig) }
+	// JoinTableOption is for [JoinTable] and [LeftJoinTable] (Kafka Streams' Joined): [Named], and [WithSerdes] for the
+	// stream's repartition topic.
+	JoinTableOption interface{ applyJoinTable(c *joinTableConfig) }
+	// ForeignKeyJoinOption is for [ForeignKeyJoin] and [LeftForeignKeyJoin] (Kafka Streams' TableJoined and
+	// Materialized): [Named] for all that the join adds, [WithOtherPartitioner], and [As] and the other options of a
+	// store for the result.
+	ForeignKeyJoinOption interface {
+		applyForeignKeyJoin(c *foreignKeyJoinConfig)
+	}
 	// BranchOption is for the branches of a Split (Kafka Streams' Branched): [Named], [WithFunction], [WithConsumer].
 	BranchOption interface{ applyBranch(c *branchConfig) }
 )
@@ -87,6 +96,15 @@ type (
 		label  string
 		format any // a PrintFormat
 	}
+	joinTableConfig struct {
+		nodeConfig
+		serdeConfig
+	}
+	foreignKeyJoinConfig struct {
+		storeConfig
+
+		partitioner any // a KeyPartitioner
+	}
 	branchConfig struct {
 		nodeConfig
 
@@ -104,22 +122,25 @@ type Name string
 // Streams' generated name, which changes when operators are added above.
 func Named(name string) Name { return Name(name) }
 
-func (n Name) applyNode(c *nodeConfig)               { c.name = string(n) }
-func (n Name) applySource(c *sourceConfig)           { c.name = string(n) }
-func (n Name) applyTable(c *tableConfig)             { c.storeConfig.name = string(n) }
-func (n Name) applyStore(c *storeConfig)             { c.name = string(n) }
-func (n Name) applyGroup(c *groupConfig)             { c.name = string(n) }
-func (n Name) applyRepartition(c *repartitionConfig) { c.name = string(n) }
-func (n Name) applySink(c *sinkConfig)               { c.name = string(n) }
-func (n Name) applyProcess(c *processConfig)         { c.name = string(n) }
-func (n Name) applyPrint(c *printConfig)             { c.name = string(n) }
-func (n Name) applyBranch(c *branchConfig)           { c.name = string(n) }
+func (n Name) applyNode(c *nodeConfig)                     { c.name = string(n) }
+func (n Name) applySource(c *sourceConfig)                 { c.name = string(n) }
+func (n Name) applyTable(c *tableConfig)                   { c.storeConfig.name = string(n) }
+func (n Name) applyStore(c *storeConfig)                   { c.name = string(n) }
+func (n Name) applyGroup(c *groupConfig)                   { c.name = string(n) }
+func (n Name) applyRepartition(c *repartitionConfig)       { c.name = string(n) }
+func (n Name) applySink(c *sinkConfig)                     { c.name = string(n) }
+func (n Name) applyProcess(c *processConfig)               { c.name = string(n) }
+func (n Name) applyPrint(c *printConfig)                   { c.name = string(n) }
+func (n Name) applyJoinTable(c *joinTableConfig)           { c.name = string(n) }
+func (n Name) applyForeignKeyJoin(c *foreignKeyJoinConfig) { c.name = string(n) }
+func (n Name) applyBranch(c *branchConfig)                 { c.name = string(n) }
 
 // Materialized is an option about the store of an operator.
 type Materialized func(c *storeConfig)
 
-func (m Materialized) applyStore(c *storeConfig) { m(c) }
-func (m Materialized) applyTable(c *tableConfig) { m(&c.storeConfig) }
+func (m Materialized) applyStore(c *storeConfig)                   { m(c) }
+func (m Materialized) applyTable(c *tableConfig)                   { m(&c.storeConfig) }
+func (m Materialized) applyForeignKeyJoin(c *foreignKeyJoinConfig) { m(&c.storeConfig) }
 
 // As names the store of an operator, and with it the changelog topic <application-id>-<name>-changelog. A table
 // operator that can do without a store gets one by it. Defaults to a generated name, or to no store where none is
@@ -197,6 +218,7 @@ func WithSerdes[K, V any](key serde.Serde[K], value serde.Serde[V]) Serdes {
 
 func (s Serdes) applyGroup(c *groupConfig)             { c.serdeConfig = serdeConfig(s) }
 func (s Serdes) applyRepartition(c *repartitionConfig) { c.serdeConfig = serdeConfig(s) }
+func (s Serdes) applyJoinTable(c *joinTableConfig)     { c.serdeConfig = serdeConfig(s) }
 func (s Serdes) applySink(c *sinkConfig)               { c.serdeConfig = serdeConfig(s) }
 
 // serdesOf returns the serdes of an operator's option, or else the stream's.
@@ -264,6 +286,18 @@ func WithMulticast[K, V any](
 }
 
 func (m Multicast[K, V]) applySink(c *sinkConfig) { c.partitioner = m }
+
+// KeyPartitioner is the option that [WithOtherPartitioner] returns.
+type KeyPartitioner[K any] func(topic string, key K, partitions int32) int32
+
+// WithOtherPartitioner says how the topic of a foreign-key join's right table is partitioned, if not by murmur2 of the
+// key (Kafka Streams' TableJoined.withOtherPartitioner, KIP-775). A result outside [0, partitions) is an error of user
+// code. The left table needs no such option: a subscription says from which partition it comes.
+func WithOtherPartitioner[K any](choose func(topic string, key K, partitions int32) int32) KeyPartitioner[K] {
+	return choose
+}
+
+func (p KeyPartitioner[K]) applyForeignKeyJoin(c *foreignKeyJoinConfig) { c.partitioner = p }
 
 // ConnectedStores is the option that [WithStores] returns.
 type ConnectedStores []string

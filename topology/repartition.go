@@ -26,6 +26,25 @@ func (s *KStream[K, V]) Repartition(opts ...RepartitionOption) *KStream[K, V] {
 	return &KStream[K, V]{b: s.b, node: node, keySerde: keySerde, valueSerde: valueSerde}
 }
 
+// repartitionForJoin returns the stream as a join reads it: behind a repartition topic if its key may have changed. The
+// topic is named after the join or else after the node above, and the unnamed joins of a stream share one.
+func repartitionForJoin[K, V any](operator string, s *KStream[K, V], joinName string, c serdeConfig) *KStream[K, V] {
+	if !s.rekeyed {
+		return s
+	}
+	keySerde, valueSerde := serdesOf(s.b, operator, c, s.keySerde, s.valueSerde)
+	if joinName == "" && s.repartitioned != nil {
+		repartitionNames(s.b) // used up all the same
+	} else {
+		name := joinName
+		if name == "" {
+			name = s.node.name
+		}
+		s.repartitioned = addRepartition(operator, s, name, 0, keySerde, valueSerde)
+	}
+	return &KStream[K, V]{b: s.b, node: s.repartitioned, keySerde: keySerde, valueSerde: valueSerde}
+}
+
 // generatedName matches the names for which the nodes around a repartition topic get generated names too.
 var generatedName = regexp.MustCompile(`^KSTREAM.*-[0-9]{10}$`)
 
@@ -36,7 +55,7 @@ func addRepartition[K, V any](
 	b, topic := s.b, name+"-repartition"
 	needSerdes(b, operator, fmt.Sprintf("the repartition topic %q", topic), keySerde, valueSerde)
 	// Numbers are used up even if the names are not, as in Kafka Streams.
-	sink, filter, source := b.generate("KSTREAM-SINK-"), b.generate("KSTREAM-FILTER-"), b.generate("KSTREAM-SOURCE-")
+	sink, filter, source := repartitionNames(b)
 	if !generatedName.MatchString(name) {
 		sink, filter, source = topic+"-sink", topic+"-filter", topic+"-source"
 	}
@@ -54,6 +73,11 @@ func addRepartition[K, V any](
 	b.addNode(operator, newSinkNode(sink, topic, nil, partitioners[K, V]{}, keySerde, valueSerde), above)
 	// The source is no child of the sink: the records pass through the broker, and the sub-topology ends here.
 	return addSource(b, operator, source, []string{topic}, keySerde, valueSerde, sourceConfig{})
+}
+
+// repartitionNames generates the names of the nodes around a repartition topic.
+func repartitionNames(b *Builder) (sink, filter, source string) {
+	return b.generate("KSTREAM-SINK-"), b.generate("KSTREAM-FILTER-"), b.generate("KSTREAM-SOURCE-")
 }
 
 // nullKeyFilterNode keeps records with a null key out of a repartition topic, unless somebody below can use them. Owned

@@ -16,6 +16,8 @@ type KStream[K, V any] struct {
 	valueSerde serde.Serde[V]
 	// rekeyed says that the key may have changed since the source or the last repartition.
 	rekeyed bool
+	// repartitioned is the source behind the repartition topic that the joins of this stream share, nil before the first.
+	repartitioned *graphNode
 }
 
 // derive adds a stateless node below s and returns its stream, with s's serdes where the types are the same.

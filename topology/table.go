@@ -17,6 +17,7 @@ type KTable[K, V any] struct {
 	keySerde   serde.Serde[K]
 	valueSerde serde.Serde[V]
 	state      *tableState
+	view       tableView[K, V]
 }
 
 // tableState is what the tables below need to know of a table, whatever its types are. Later declarations change it; it
@@ -28,6 +29,8 @@ type tableState struct {
 	sendOld bool
 	// parent is the table that this one is computed from, row by row; nil if it is not.
 	parent *tableState
+	// joined are the tables that this one is a join of.
+	joined []*tableState
 	// materialize gives the table a store; nil if it cannot get one later than at its declaration.
 	materialize func()
 	// keepsOld says that the node knows old values by its nature, as aggregates do.
@@ -43,6 +46,12 @@ type tableState struct {
 func (t *tableState) sendOldValues(force bool) bool {
 	switch {
 	case t.sendOld:
+	case len(t.joined) > 0:
+		// Even if the result has a store of its own, as in Kafka Streams.
+		for _, side := range t.joined {
+			side.sendOldValues(true)
+		}
+		t.sendOld = true
 	case t.store != "" || t.keepsOld:
 		t.sendOld = true
 	case t.parent != nil:
@@ -54,10 +63,11 @@ func (t *tableState) sendOldValues(force bool) bool {
 	return t.sendOld
 }
 
-// deriveTable adds a node below t that computes its rows from t's, with a store if the options name one.
+// deriveTable adds a node below t that computes its rows from t's, with a store if the options name one. compute gives
+// the row of a row of t, and whether there is one, to who reads the table without a store.
 func deriveTable[K, V, V2 any](
 	t *KTable[K, V], operator, prefix string, opts []StoreOption, valueSerde serde.Serde[V2], sendOld bool,
-	newNode func(r rows[K, V2]) listener,
+	compute func(key K, value V) (V2, bool), newNode func(r rows[K, V2]) listener,
 ) *KTable[K, V2] {
 	var c storeConfig
 	for _, o := range opts {
@@ -68,11 +78,13 @@ func deriveTable[K, V, V2 any](
 		parent: t.state, sendOld: sendOld, windowed: t.state.windowed, closeAfter: t.state.closeAfter,
 	}
 	node := t.b.addNode(operator, rowsNode(name, state, newNode), t.node)
+	view := derivedView(t.view, name, compute)
 	if c.store != "" {
 		state.store = c.store
 		addStoreFor(t.b, operator, node, c.store, c, t.keySerde, valueSerde)
+		view = storeView[K, V2](state)
 	}
-	return &KTable[K, V2]{b: t.b, node: node, keySerde: t.keySerde, valueSerde: valueSerde, state: state}
+	return &KTable[K, V2]{b: t.b, node: node, keySerde: t.keySerde, valueSerde: valueSerde, state: state, view: view}
 }
 
 // addStoreFor declares the store of a table or an aggregate and connects the node to it.
@@ -174,7 +186,7 @@ func (t *rows[K, V]) updated(err error, key K, c Change[V], timestamp int64, hea
 // forward tells the children of a change.
 func (t *rows[K, V]) forward(key K, c Change[V], timestamp int64, headers []record.Header) error {
 	if !t.sendOld && c.HasOld {
-		c = Change[V]{New: c.New, HasNew: c.HasNew}
+		c = Change[V]{New: c.New, HasNew: c.HasNew, OutOfOrder: c.OutOfOrder}
 	}
 	return t.Forward(record.Record[K, Change[V]]{Key: key, Value: c, Timestamp: timestamp, Headers: headers})
 }

@@ -20,6 +20,7 @@ func (t *KTable[K, V]) filter(operator string, predicate func(K, V) bool, keep b
 	// The filter knows old values if its parent can give them at no cost now, or if a later operator asks for them.
 	known := t.state.sendOldValues(false)
 	return deriveTable(t, operator, "KTABLE-FILTER-", opts, t.valueSerde, known,
+		func(k K, v V) (V, bool) { return v, predicate(k, v) == keep },
 		func(r rows[K, V]) listener { return &tableFilterNode[K, V]{rows: r, predicate: predicate, keep: keep} })
 }
 
@@ -34,7 +35,7 @@ type tableFilterNode[K, V any] struct {
 // Receive implements processor.Receiver.
 func (n *tableFilterNode[K, V]) Receive(r record.Record[K, Change[V]]) error {
 	n.enter()
-	var c Change[V]
+	c := Change[V]{OutOfOrder: r.Value.OutOfOrder}
 	if r.Value.HasNew && n.predicate(r.Key, r.Value.New) == n.keep {
 		c.New, c.HasNew = r.Value.New, true
 	}

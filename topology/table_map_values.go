@@ -26,10 +26,13 @@ func MapTableValuesWithKey[K, V, V2 any](
 func mapTableValues[K, V, V2 any](
 	t *KTable[K, V], operator string, f func(K, V) V2, valueSerde serde.Serde[V2], opts []StoreOption,
 ) *KTable[K, V2] {
+	null := record.NullnessOf[V2]()
 	return deriveTable(t, operator, "KTABLE-MAPVALUES-", opts, orCarried(valueSerde, t.valueSerde), false,
-		func(r rows[K, V2]) listener {
-			return &tableMapValuesNode[K, V, V2]{rows: r, f: f, null: record.NullnessOf[V2]()}
-		})
+		func(k K, v V) (V2, bool) {
+			mapped := f(k, v)
+			return mapped, !null.IsNull(mapped, false)
+		},
+		func(r rows[K, V2]) listener { return &tableMapValuesNode[K, V, V2]{rows: r, f: f, null: null} })
 }
 
 // tableMapValuesNode replaces the values of rows. Owned by the task goroutine.
@@ -43,7 +46,7 @@ type tableMapValuesNode[K, V, V2 any] struct {
 // Receive implements processor.Receiver.
 func (n *tableMapValuesNode[K, V, V2]) Receive(r record.Record[K, Change[V]]) error {
 	n.enter()
-	var c Change[V2]
+	c := Change[V2]{OutOfOrder: r.Value.OutOfOrder}
 	if r.Value.HasNew {
 		c.New = n.f(r.Key, r.Value.New)
 		c.HasNew = !n.null.IsNull(c.New, false)

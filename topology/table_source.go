@@ -44,7 +44,9 @@ func tableOf[K, V any](
 	if c.store != "" {
 		state.materialize()
 	}
-	return &KTable[K, V]{b: b, node: node, keySerde: keySerde, valueSerde: valueSerde, state: state}
+	return &KTable[K, V]{
+		b: b, node: node, keySerde: keySerde, valueSerde: valueSerde, state: state, view: storeView[K, V](state),
+	}
 }
 
 // tableSourceNode makes updates of records. Owned by the task goroutine.

@@ -26,7 +26,12 @@ type operator func(b *build, s *step) (any, error)
 func operators() map[string]operator {
 	all := make(map[string]operator)
 	for _, family := range []map[string]operator{
-		sourceOperators(), statelessOperators(), aggregateOperators(), windowOperators(), tableOperators(),
+		sourceOperators(),
+		statelessOperators(),
+		aggregateOperators(),
+		windowOperators(),
+		tableOperators(),
+		joinOperators(),
 		processOperators(),
 	} {
 		maps.Copy(all, family)

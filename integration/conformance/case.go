@@ -44,6 +44,9 @@ type step struct {
 	Type      string    `json:"type"`
 	Processor string    `json:"processor"`
 	Args      arguments `json:"args"`
+	Kind      string    `json:"kind"`
+	FKFn      string    `json:"fkFn"`
+	GraceMs   *int64    `json:"graceMs"`
 	Branches  []branch  `json:"branches"`
 	Default   string    `json:"default"`
 	Windows   windows   `json:"windows"`

@@ -19,6 +19,7 @@ type (
 	pairFunc   func(key keyText, value text) [][2]text
 	aggregator func(key keyText, value, aggregate text) text
 	reducer    func(a, b text) text
+	joiner     func(key keyText, left, right text) text
 )
 
 // call is a function's name and arguments.
@@ -418,5 +419,32 @@ func reducerOf(spec string) (reducer, error) {
 			}
 		},
 		"remove": func(c call) reducer { return func(a, b text) text { return without(a, c.arg(0), show(b)) } },
+	}, spec)
+}
+
+func joinerOf(spec string) (joiner, error) {
+	both := func(c call, left, right text) text { return some(show(left) + c.arg(0) + show(right)) }
+	return lookup("joiner", map[string]func(c call) joiner{
+		"pair": func(c call) joiner {
+			return func(_ keyText, left, right text) text { return both(c, left, right) }
+		},
+		"keyed": func(call) joiner {
+			return func(k keyText, left, right text) text {
+				return some(show(k.shown) + "=" + show(left) + "|" + show(right))
+			}
+		},
+		"left":  func(call) joiner { return func(_ keyText, left, _ text) text { return left } },
+		"right": func(call) joiner { return func(_ keyText, _, right text) text { return right } },
+		"sum": func(call) joiner {
+			return func(_ keyText, left, right text) text { return decimal(integerOf(left) + integerOf(right)) }
+		},
+		"null_if_right_contains": func(c call) joiner {
+			return func(_ keyText, left, right text) text {
+				if right != nil && strings.Contains(*right, c.arg(0)) {
+					return nil
+				}
+				return some(show(left) + "|" + show(right))
+			}
+		},
 	}, spec)
 }
