@@ -92,7 +92,7 @@ func newTimed[K, V any](
 		data.replayed = func(r *record.Raw) error { return s.index.replay(r, s.tailBytes()) }
 		s.parts = append(s.parts, part{s.index, indexTag})
 	}
-	return s, nil
+	return s, s.settleIndex()
 }
 
 // Clock returns a clock that commits with the store, by a name that is not empty. Ask once, when the task is made.

@@ -69,6 +69,43 @@ func (x *timeIndex) replay(r *record.Raw, tail int) error {
 	return x.Replay(&at)
 }
 
+// indexClock is the clock that says whether the index is complete: indexKept if it is.
+const (
+	indexClock       = "index"
+	indexKept  int64 = 1
+)
+
+// settleIndex makes the index of rows that were written while the store had none.
+func (s *timed[K, V]) settleIndex() error {
+	state, err := s.clocks.clock(indexClock)
+	if err != nil {
+		return err
+	}
+	if s.index == nil {
+		if state.Now() == indexKept {
+			state.Set(clockStart)
+		}
+		return nil
+	}
+	if state.Now() == indexKept {
+		return nil
+	}
+	state.Set(indexKept)
+	if s.data.engine.Empty() {
+		return nil
+	}
+	head := len(s.data.prefix)
+	for row, err := range s.data.engine.Scan(s.data.prefix, prefixEnd(s.data.prefix), false) {
+		if err == nil {
+			err = s.index.replay(&record.Raw{Key: row.Key[head:], Value: row.Value}, s.tailBytes())
+		}
+		if err != nil {
+			return fmt.Errorf("store: %s: make the index by time: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
 // byTime yields the rows with from <= time <= to in the order of time, key and more.
 func (s *timed[K, V]) byTime(from, to int64) iter.Seq2[row[K, V], error] {
 	if s.next != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // CalendarWindows are windows of whole days, weeks, months or years in a time zone. They begin at the first moment of
-// their first day there, so that they are as long as the calendar says: a day has 23 or 25 hours when the clocks change.
+// their first day there, so that they are as long as the calendar says: a day has 23 or 25 hours when clocks change.
 // Start belongs to a window, its end does not. Time begins at the Unix epoch: the first window starts there, and not
 // where its day does. Kafka Streams has no such windows.
 type CalendarWindows struct {

@@ -16,8 +16,8 @@ type KCogroupedStream[K, A any] struct {
 	inputs []cogroupInput[K, A]
 }
 
-// Cogroup begins an aggregate of type A with its first input (Kafka Streams' KGroupedStream.cogroup): add takes a record
-// of the stream into the aggregate. More inputs join it by [CogroupWith].
+// Cogroup begins an aggregate of type A with its first input (Kafka Streams' KGroupedStream.cogroup): add takes a
+// record of the stream into the aggregate. More inputs join it by [CogroupWith].
 func Cogroup[K, V, A any](g *KGroupedStream[K, V], add func(key K, value V, aggregate A) A) *KCogroupedStream[K, A] {
 	g.stream.b.needFunc("Cogroup", add == nil)
 	return &KCogroupedStream[K, A]{b: g.stream.b, inputs: []cogroupInput[K, A]{&cogrouped[K, V, A]{g, add}}}

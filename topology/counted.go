@@ -11,12 +11,12 @@ import (
 // windows.
 type CountedWindows struct{ size, slide int64 }
 
-// CountWindows returns windows of n records each, one at least: the first n of a key, the next n and so on. Records with
-// a null value count.
+// CountWindows returns windows of n records each, one at least: the first n of a key, the next n and so on. Records
+// with a null value count.
 func CountWindows(n int64) CountedWindows { return CountedWindows{size: n, slide: n} }
 
-// Every returns windows of the last records at every slide-th record, as Flink's countWindow(size, slide): the first ones
-// are shorter, since there are no records before 0. slide is at least 1; one that is greater than the size leaves
+// Every returns windows of the last records at every slide-th record, as Flink's countWindow(size, slide): the first
+// ones are shorter, since there are no records before 0. slide is at least 1; one that is greater than the size leaves
 // records out.
 func (w CountedWindows) Every(slide int64) CountedWindows {
 	w.slide = slide

@@ -188,9 +188,11 @@ func (n *slidingNode[K, V, A]) starts(at int64) bool {
 	return false
 }
 
-// update takes the record into the window that starts there, on top of base. That is the old value, too, also of a window
-// that is made from another: so Kafka Streams has it, and tables below subtract it.
-func (n *slidingNode[K, V, A]) update(r *record.Record[K, V], start int64, base slidingWindow[A], closeTime int64) error {
+// update takes the record into the window that starts there, on top of base. That is the old value, too, also of a
+// window that is made from another: so Kafka Streams has it, and tables below subtract it.
+func (n *slidingNode[K, V, A]) update(
+	r *record.Record[K, V], start int64, base slidingWindow[A], closeTime int64,
+) error {
 	if start+n.d < closeTime {
 		return nil
 	}
