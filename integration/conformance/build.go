@@ -31,6 +31,7 @@ func operators() map[string]operator {
 		aggregateOperators(),
 		windowOperators(),
 		tableOperators(),
+		suppressOperators(),
 		joinOperators(),
 		processOperators(),
 	} {

@@ -58,12 +58,14 @@ func (t *Task) userError(err error, during string) error {
 }
 
 // broken tells errors of the machine from those of user code, through which they pass: no handler may skip a record
-// because a file is damaged, a disk is full, or a broker does not answer.
+// because a file is damaged, a disk is full, a broker does not answer, or results that must not leave early have no room.
 func broken(err error) bool {
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
 	var lookup *processor.LookupError
-	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &lookup) || errors.Is(err, store.ErrClosed)
+	var full *processor.BufferFullError
+	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &lookup) || errors.As(err, &full) ||
+		errors.Is(err, store.ErrClosed)
 }
 
 // isUsers tells whether an error came from user code. Anything else would come again for ever.
