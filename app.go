@@ -144,13 +144,14 @@ func restartable(err error) bool {
 	var input *TopicError
 	var large *eos.RecordTooLargeError
 	var mixed *assign.MixedTopologyError
+	var full *processor.BufferFullError
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
 	switch {
 	case errors.As(err, &corrupt), errors.As(err, &flush): // they may have passed through user code
 		return true
 	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &topic), errors.As(err, &input),
-		errors.As(err, &large), errors.As(err, &mixed), errors.Is(err, eos.ErrFatal):
+		errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &full), errors.Is(err, eos.ErrFatal):
 		return false
 	}
 	return true

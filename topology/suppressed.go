@@ -78,7 +78,9 @@ type TimeLimit struct{ s suppression }
 // first of them, and then forwards the last (Kafka Streams' Suppressed.untilTimeLimit). Deletions are forwarded too. The
 // time is event time, in whole milliseconds; with 0 every update is forwarded at once. By default there is no limit to
 // what waits.
-func UntilTimeLimit(wait time.Duration) TimeLimit { return TimeLimit{suppression{wait: wait, emitEarly: true}} }
+func UntilTimeLimit(wait time.Duration) TimeLimit {
+	return TimeLimit{suppression{wait: wait, emitEarly: true}}
+}
 
 // MaxRecords limits how many keys may wait in a task (Kafka Streams' BufferConfig.maxRecords). When there are more, the
 // first are forwarded early, or with ShutDownWhenFull the task fails.
