@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/tidemarkio/tidemark/changelog"
@@ -13,6 +14,7 @@ import (
 	"github.com/tidemarkio/tidemark/internal/kafka"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/assign"
+	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
 )
 
@@ -46,7 +48,7 @@ type App struct {
 var ErrAlreadyRun = errors.New("tidemark: the App has run already: make a new one")
 
 // New checks topology and configuration and returns an App that has not started. It does no I/O. The error joins every
-// mistake in both: *topology.BuildError, *ConfigError.
+// mistake in both: *topology.BuildError, *ConfigError, *NamingError.
 func New(t Topology, cfg Config) (*App, error) {
 	plan, planErr := t.Build()
 	cfg, defErr := cfg.withDefaults()
@@ -57,11 +59,55 @@ func New(t Topology, cfg Config) (*App, error) {
 	if errs != nil {
 		return nil, errs
 	}
+	errs = errors.Join(checkResets(plan, cfg.AutoOffsetReset), checkExtractor(plan, cfg.TimestampExtractor))
+	if !cfg.AllowGeneratedNames {
+		errs = errors.Join(errs, checkNames(plan))
+	}
+	if errs != nil {
+		return nil, errs
+	}
 	if len(plan.Subtopologies) == 0 {
 		return nil, errors.New("tidemark: the topology is empty: add a source")
 	}
 	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{})}
 	return a, nil
+}
+
+// checkResets refuses a table that is restored from its topic and would start at the topic's end: a restore would bring
+// back rows that were never read.
+func checkResets(plan *processor.Plan, reset processor.OffsetReset) error {
+	var errs []error
+	for _, n := range plan.Nodes {
+		if n.Kind != processor.SourceNode || n.OffsetReset != processor.ResetDefault || reset != processor.ResetLatest {
+			continue
+		}
+		for _, s := range plan.Stores {
+			if slices.Contains(n.Topics, s.SourceTopic) {
+				errs = append(errs, &ConfigError{
+					Field: "AutoOffsetReset", Value: "latest", Hint: fmt.Sprintf("the table %q is restored from the whole of its "+
+						"topic (topology.ReuseSourceTopics): declare it with topology.WithOffsetReset (%s)", s.Name, n.Position),
+				})
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkExtractor refuses a table that is restored from its topic while another time than the records' is taken from it:
+// the restored rows would have the records' time.
+func checkExtractor(plan *processor.Plan, extract processor.TimestampExtractor) error {
+	if extract == nil {
+		return nil
+	}
+	for _, s := range plan.Stores {
+		if s.SourceTopic != "" {
+			return &ConfigError{
+				Field: "TimestampExtractor", Value: "set", Hint: fmt.Sprintf("the table %q is restored from its topic "+
+					"(topology.ReuseSourceTopics), whose records keep their own time: use one or the other (%s)", s.Name, s.Position),
+			}
+		}
+	}
+	return nil
 }
 
 func (c *Config) security() kafka.Security {
@@ -140,6 +186,7 @@ func (a *App) runUntilDone(ctx context.Context) error {
 func restartable(err error) bool {
 	var user *processor.UserError
 	var decode *processor.DeserializationError
+	var timestamp *processor.TimestampError
 	var topic *changelog.TopicError
 	var input *TopicError
 	var large *eos.RecordTooLargeError
@@ -147,11 +194,16 @@ func restartable(err error) bool {
 	var full *processor.BufferFullError
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
+	var loss *StateLossError
+	var unavailable *serde.UnavailableError
 	switch {
 	case errors.As(err, &corrupt), errors.As(err, &flush): // they may have passed through user code
 		return true
-	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &topic), errors.As(err, &input),
-		errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &full), errors.Is(err, eos.ErrFatal):
+	case errors.As(err, &unavailable): // likewise
+		return !unavailable.Permanent
+	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &timestamp), errors.As(err, &topic),
+		errors.As(err, &input), errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
+		errors.As(err, &full), errors.Is(err, eos.ErrFatal):
 		return false
 	}
 	return true

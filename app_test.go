@@ -113,6 +113,47 @@ func TestNewReportsEverythingAtOnce(t *testing.T) {
 	require.ErrorContains(t, err, "nothing was declared")
 }
 
+// New lists everything that outlives a deployment under a generated name, unless that is allowed.
+func TestNewWantsNames(t *testing.T) {
+	b := topology.NewBuilder()
+	s := topology.Stream(b, "in", serde.String, serde.String)
+	topology.Count(topology.GroupBy(s, func(_, v string) string { return v }, nil))
+	_, err := New(b, testConfig(t))
+	named, ok := errors.AsType[*NamingError](err)
+	require.True(t, ok)
+	require.Equal(t, processor.StoreResource, named.Resource)
+	require.Regexp(t, `^tidemark: .*app_test\.go:\d+: Count: the store has the generated name `+
+		`"KSTREAM-AGGREGATE-STATE-STORE-0000000002", and is lost when an operator is inserted above: `+
+		`write topology\.As\("\.\.\."\), or set Config\.AllowGeneratedNames\n`+
+		`tidemark: .*: Count: the repartition topic `, err)
+	cfg := testConfig(t)
+	cfg.AllowGeneratedNames = true
+	_, err = New(b, cfg)
+	require.NoError(t, err)
+}
+
+// A table that starts at the end of its topic cannot be restored from it.
+func TestReusedSourceTopicsStartAtTheBeginning(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules topology.Optimizations
+		opts  []topology.TableOption
+		want  []string
+	}{
+		"reused":     {topology.OptimizeAll(), nil, []string{"AutoOffsetReset"}},
+		"not reused": {nil, nil, nil},
+		"says so": {
+			topology.OptimizeAll(), []topology.TableOption{topology.WithOffsetReset(processor.ResetEarliest)}, nil,
+		},
+	} {
+		b := topology.NewBuilder(c.rules)
+		topology.Table(b, "in", serde.String, serde.String, append(c.opts, topology.As("rows"))...)
+		cfg := testConfig(t)
+		cfg.AutoOffsetReset = processor.ResetLatest
+		_, err := New(b, cfg)
+		require.Equal(t, c.want, fields(err), name)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	c, err := Config{ApplicationID: "x", StateDir: t.TempDir()}.withDefaults()
 	require.NoError(t, err)
@@ -269,8 +310,11 @@ func TestTwoAppsInOneProcess(t *testing.T) {
 func TestRestartable(t *testing.T) {
 	require.True(t, restartable(errors.New("anything")))
 	require.True(t, restartable(eos.ErrFenced))
+	decoding := &processor.DeserializationError{Err: &serde.UnavailableError{Err: errors.New("refused")}}
+	require.True(t, restartable(fmt.Errorf("wrapped: %w", decoding)), "no record is to blame")
 	for _, err := range []error{
 		eos.ErrFatal, &processor.UserError{}, &processor.DeserializationError{}, &TopicError{}, &eos.RecordTooLargeError{},
+		&serde.UnavailableError{Permanent: true, Err: errors.New("unauthorized")},
 	} {
 		require.False(t, restartable(fmt.Errorf("wrapped: %w", err)), "%T", err)
 	}

@@ -25,6 +25,14 @@ type Config struct {
 	// StateDir holds local state, in a folder per application (state.dir). One process at a time may use the folder of
 	// an application. Defaults to the user's state directory ($XDG_STATE_HOME/tidemark); never to a temporary one.
 	StateDir string
+	// AllowGeneratedNames lets stores and repartition topics have generated names, which change, and leave behind what
+	// was kept under them, when an operator is inserted above. By default New lists them as mistakes
+	// (ensure.explicit.internal.resource.naming, KIP-1111, which Kafka Streams has off by default).
+	AllowGeneratedNames bool
+	// AllowStateLoss lets an instance start that would leave stores behind which the application has: removed, renamed,
+	// or of another kind. By default Run refuses, with the list (StateLossError). Kafka Streams has no such check; Flink
+	// calls it allowNonRestoredState.
+	AllowStateLoss bool
 	// Workers is the number of goroutines that run tasks, each with a producer of its own (num.stream.threads).
 	// Defaults to GOMAXPROCS.
 	Workers int
@@ -62,6 +70,14 @@ type Config struct {
 	// AutoOffsetReset says where to start without a committed offset (auto.offset.reset): processor.ResetEarliest, the
 	// default, ResetLatest, or ResetNone, which fails.
 	AutoOffsetReset processor.OffsetReset
+	// TimestampExtractor gives the records of sources without one of their own their event time
+	// (default.timestamp.extractor). Defaults to processor.FailOnInvalidTimestamp.
+	TimestampExtractor processor.TimestampExtractor
+	// MaxTaskIdle says what a task with several inputs does while one of them is empty, whose next record may be older
+	// than those of the others (max.task.idle.ms). 0, the default, waits as long as the broker has records of it that were
+	// not fetched yet. A positive duration also waits that long for new ones, which delays the other inputs. -1 never
+	// waits: inputs that are read at different speeds mix without regard to time.
+	MaxTaskIdle time.Duration
 
 	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). A new owner
 	// ends a dead one's transaction without waiting for it. Rounded down to 10 ms: the last digit is in use, see
@@ -273,6 +289,9 @@ func (c *Config) validate() error {
 	case "none", "gzip", "snappy", "lz4", "zstd":
 	default:
 		bad("Compression", c.Compression, "want none, gzip, snappy, lz4 or zstd")
+	}
+	if c.MaxTaskIdle < 0 && c.MaxTaskIdle != -1 {
+		bad("MaxTaskIdle", c.MaxTaskIdle, "want a duration, or -1 to wait for no input")
 	}
 	if c.ReplicationFactor < -1 {
 		bad("ReplicationFactor", c.ReplicationFactor, "want a number of replicas, or -1 for the broker's default")

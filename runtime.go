@@ -31,18 +31,23 @@ type incarnation struct {
 	group   *kafka.Group
 	workers []*worker.Worker
 	manager *worker.Manager
+	global  *worker.Global // nil without global stores
 	budget  *store.Budget
 
 	fetchers  []*kafka.Fetcher
 	producers []*kafka.Producer
 	failed    chan error // the first error that stops the incarnation
 	running   sync.WaitGroup
+	// settled is closed when all tasks run for the first time: the group has accepted the topology.
+	settled  chan struct{}
+	settling sync.Once
 }
 
 // runOnce runs one incarnation: nil when ctx has ended and everything is committed and closed.
 func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
 	in := &incarnation{
 		app: a, dir: dir, budget: store.NewBudget(a.cfg.StateBytesMax), failed: make(chan error, 1),
+		settled: make(chan struct{}),
 	}
 	defer in.release()
 	if err := in.connect(ctx); err != nil {
@@ -51,7 +56,12 @@ func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
 	if err := in.assemble(ctx); err != nil {
 		return err
 	}
-	return in.run(ctx)
+	if err := in.openGlobal(ctx); err != nil {
+		return err
+	}
+	err := in.run(ctx)
+	in.closeGlobal(err)
+	return err
 }
 
 // connect finds the cluster and prepares the topics.
@@ -69,7 +79,9 @@ func (in *incarnation) connect(ctx context.Context) error {
 	})
 	bounded, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
+	if err = in.comparePlans(bounded); err == nil { // before anything is made
+		in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
+	}
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return fmt.Errorf("tidemark: brokers %v do not answer within %s: check Config.Brokers, TLS and SASL: %w",
 			cfg.Brokers, cfg.ConnectTimeout, err)
@@ -155,9 +167,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{
-		PartitionBytesMax: fetchBytesMax, Pace: min(cfg.CommitInterval/10, fetchPaceMax), Logger: cfg.Logger,
-	})
+	f := kafka.NewFetcher(in.client, in.fetcherConfig())
 	in.producers, in.fetchers = append(in.producers, p), append(in.fetchers, f)
 	cache := cfg.CacheBytesMax
 	if cache < 0 {
@@ -169,6 +179,13 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
 		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
 	}), p, nil
+}
+
+func (in *incarnation) fetcherConfig() kafka.FetcherConfig {
+	cfg := &in.app.cfg
+	return kafka.FetcherConfig{
+		PartitionBytesMax: fetchBytesMax, Pace: min(cfg.CommitInterval/10, fetchPaceMax), Logger: cfg.Logger,
+	}
 }
 
 // endTransaction ends the last transaction of a transactional id: through its worker if it is ours, else by fencing.
@@ -183,24 +200,10 @@ func (in *incarnation) endTransaction(ctx context.Context, id string) error {
 
 // taskConfig is what a task of this incarnation is made from.
 func (in *incarnation) taskConfig(id record.TaskID) task.Config {
-	cfg := &in.app.cfg
-	return task.Config{
-		ID: id, ApplicationID: cfg.ApplicationID, Subtopology: in.topics.subtopology(id), Inputs: in.topics.inputs[id],
-		Physical: in.topics.physical, Changelog: in.topics.changelog,
-		Partitions: func(topic string) (int32, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
-			defer cancel()
-			return in.topics.partitionsOf(ctx, topic)
-		},
-		Handlers: task.Handlers{
-			Deserialization: cfg.OnDeserializationError, Processing: cfg.OnProcessingError, Production: cfg.OnProductionError,
-		},
-		Logger: cfg.Logger,
-		Stores: store.SetConfig{
-			Budget: in.budget, CachingEnabled: cfg.CacheBytesMax > 0, FlushInterval: cfg.FlushInterval,
-			Logger: cfg.Logger, Clock: in.app.clock.NowMs,
-		},
-	}
+	tc := in.commonTaskConfig(id)
+	tc.Subtopology, tc.Inputs, tc.Global = in.topics.subtopology(id), in.topics.inputs[id], in.globalView
+	tc.TimestampExtractor, tc.MaxTaskIdle = in.app.cfg.TimestampExtractor, in.app.cfg.MaxTaskIdle
+	return tc
 }
 
 // written lists the partitions that this application writes: where a transaction of an earlier life may have stayed
@@ -217,7 +220,7 @@ func (in *incarnation) written() []record.TopicPartition {
 			add(in.topics.physical(topic))
 		}
 		for _, s := range sub.Stores {
-			if !s.LoggingDisabled {
+			if s.Changelogged() {
 				add(in.topics.changelog(s.Name))
 			}
 		}
@@ -276,7 +279,11 @@ func (in *incarnation) fail(err error) {
 
 // changed keeps the App's state in step with the tasks.
 func (in *incarnation) changed() {
-	if _, restoring := in.manager.TaskStates(); restoring == 0 {
+	running, restoring := in.manager.TaskStates()
+	if running > 0 && restoring == 0 {
+		in.settling.Do(func() { close(in.settled) })
+	}
+	if restoring == 0 {
 		in.app.becomeFrom(Rebalancing, Running)
 	} else {
 		in.app.becomeFrom(Running, Rebalancing)
@@ -305,6 +312,14 @@ func (in *incarnation) run(ctx context.Context) error {
 			in.fail(err)
 		}
 	})
+	if in.global != nil {
+		in.running.Go(func() {
+			if err := in.global.Follow(background); err != nil {
+				in.fail(err)
+			}
+		})
+	}
+	in.running.Go(func() { in.keepPlan(background) })
 	in.running.Go(func() { in.purge(background) })
 	in.running.Go(func() { in.watchInputs(background) })
 	a.setIncarnation(in)

@@ -12,6 +12,8 @@ type Status struct {
 	Running   int // tasks that process
 	Restoring int // tasks on their way
 	Workers   []WorkerStatus
+	// GlobalStores are how far the global stores are, in the order of their declaration.
+	GlobalStores []GlobalStoreStatus
 }
 
 // Parts of a Status.
@@ -20,6 +22,8 @@ type (
 	WorkerStatus = worker.Snapshot
 	// TaskStatus is a task with its inputs and their lag.
 	TaskStatus = worker.TaskSnapshot
+	// GlobalStoreStatus is a global store with the partitions of its topic and their lag.
+	GlobalStoreStatus = worker.GlobalSnapshot
 )
 
 // Status asks every worker for its state. It waits for a busy worker to finish its step.
@@ -32,6 +36,9 @@ func (a *App) Status(ctx context.Context) (Status, error) {
 		return s, nil
 	}
 	s.Running, s.Restoring = in.manager.TaskStates()
+	if in.global != nil {
+		s.GlobalStores = in.global.Snapshot()
+	}
 	for _, w := range in.workers {
 		ws, err := w.Snapshot(ctx)
 		if err != nil {

@@ -80,10 +80,13 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 			names = append(names, t.physical(topic))
 		}
 		for _, s := range sub.Stores {
-			if !s.LoggingDisabled {
+			if s.Changelogged() {
 				names = append(names, t.changelog(s.Name))
 			}
 		}
+	}
+	for _, g := range plan.Globals {
+		names = append(names, g.Topic())
 	}
 	slices.Sort(names)
 	existing, err := admin.Partitions(ctx, slices.Compact(names))
@@ -95,12 +98,36 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 		t.checkUserTopics,
 		func() error { return t.makeRepartitions(ctx, cfg) },
 		func() error { return t.makeChangelogs(ctx, cfg) },
+		func() error { return t.readGlobals(ctx) },
 	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
+}
+
+// readGlobals reads the configuration of the topics that fill global stores: how long they keep tombstones.
+func (t *topics) readGlobals(ctx context.Context) error {
+	for _, g := range t.plan.Globals {
+		config, err := t.admin.TopicConfig(ctx, g.Topic())
+		if err != nil {
+			return fmt.Errorf("tidemark: read the configuration of %q: %w", g.Topic(), err)
+		}
+		t.configs[g.Topic()] = config
+	}
+	return nil
+}
+
+// globalInputs are the partitions of the topics that fill global stores.
+func (t *topics) globalInputs() []record.TopicPartition {
+	var tps []record.TopicPartition
+	for _, g := range t.plan.Globals {
+		for p := range t.partitions[g.Topic()] {
+			tps = append(tps, record.TopicPartition{Topic: g.Topic(), Partition: p})
+		}
+	}
+	return tps
 }
 
 // checkUserTopics fails on topics that do not exist: only their owner knows how many partitions they should have.
@@ -117,6 +144,15 @@ func (t *topics) checkUserTopics() error {
 			return &TopicError{
 				Topic: topic, What: role + " and does not exist",
 				Hint: "create it first: kafka-topics --create --topic " + topic + " --partitions <n>",
+			}
+		}
+	}
+	for _, g := range t.plan.Globals {
+		if t.partitions[g.Topic()] == 0 {
+			return &TopicError{
+				Topic: g.Topic(), What: fmt.Sprintf("fills the global store %q and does not exist", g.Store.Name),
+				Hint: "create it first: kafka-topics --create --topic " + g.Topic() +
+					" --partitions <n> --config cleanup.policy=compact",
 			}
 		}
 	}
@@ -252,10 +288,14 @@ func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 	}
 	for _, sub := range t.plan.Subtopologies {
 		for _, s := range sub.Stores {
-			if s.LoggingDisabled {
-				continue
+			var err error
+			switch {
+			case s.SourceTopic != "":
+				err = t.checkSourceChangelog(ctx, s)
+			case s.Changelogged():
+				err = t.makeChangelog(ctx, cfg, s, count[sub.ID])
 			}
-			if err := t.makeChangelog(ctx, cfg, s, count[sub.ID]); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -310,6 +350,24 @@ func (t *topics) makeChangelog(ctx context.Context, cfg *Config, s *processor.St
 	return changelog.CheckPolicy(name, config, s.Retention, s.ChangelogConfig)
 }
 
+// checkSourceChangelog makes sure that an input topic that is a table's changelog keeps every row.
+func (t *topics) checkSourceChangelog(ctx context.Context, s *processor.StoreSpec) error {
+	name := t.physical(s.SourceTopic)
+	config, err := t.admin.TopicConfig(ctx, name)
+	if err != nil {
+		return fmt.Errorf("tidemark: read the configuration of %q: %w", name, err)
+	}
+	t.configs[name] = config
+	if why := changelog.Forgets(config); why != "" {
+		return &TopicError{
+			Topic: name, What: fmt.Sprintf("is the changelog of the table %q and has %s", s.Name, why),
+			Hint: "a restore would miss the rows that the broker deletes: set cleanup.policy=compact, or take " +
+				"topology.ReuseSourceTopics off",
+		}
+	}
+	return nil
+}
+
 // partitionsOf returns the number of partitions of a topic that a task writes, 0 if it does not exist. Topics that no
 // sink names are looked up.
 func (t *topics) partitionsOf(ctx context.Context, topic string) (int32, error) {
@@ -351,6 +409,9 @@ func (t *topics) repartitionInputs() map[string]bool {
 // changedInputs compares partition counts with what they are now.
 func (t *topics) changedInputs(ctx context.Context) (topic string, before, now int32, err error) {
 	sources := t.sources()
+	for _, g := range t.plan.Globals {
+		sources = append(sources, g.Topic())
+	}
 	found, err := t.admin.Partitions(ctx, sources)
 	if err != nil {
 		return "", 0, 0, err

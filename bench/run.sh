@@ -2,7 +2,7 @@
 # Tidemark, Kafka Streams and the floor side by side on one real broker. Repetitions are interleaved, so that a slow
 # minute of the machine hits all of them. Every run is verified. Lines go to RESULTS, tables to standard output.
 #
-#   bench/run.sh [count zipf commit latency restore repartition]     default: all
+#   bench/run.sh [count zipf commit latency restore windowed join repartition]     default: all
 #
 # Environment: RECORDS (2000000), KEYS (100000), REPS (5), WARMUP (2), RESTORE_KEYS (2000000), RESULTS (a new file in bench/results),
 # PEERS ("floor tidemark kafka-streams"), and that of bench/tools.sh.
@@ -23,17 +23,23 @@ emit() { echo "$1" | tee -a "$RESULTS" >&2; }
 
 wanted() { [[ " ${peers[*]} " == *" $1 "* ]]; }
 
+load_table() {
+  tool Load --once true --topic table --compact true --records "$KEYS" --keys "$KEYS" --dist seq --seed 1 \
+    --epoch $((1700000000000 - KEYS - 1)) >&2
+}
+
 load() { tool Load --once true --topic "in-$1" --records "$RECORDS" --keys "$KEYS" --dist "$1" >&2; }
 
 # batch PEER WORKLOAD DIST REP [option...]: run, verify, one line, clean up
 batch() {
-  local peer=$1 workload=$2 dist=$3 rep=$4 id line verify
+  local peer=$1 workload=$2 dist=$3 rep=$4 id line verify extra=()
   shift 4
+  [ "$workload" != join ] || extra=(--table table)
   wanted "$peer" || return 0
   id=$peer-$workload-$rep-$RANDOM
   command_of "$peer"
-  line=$(timeout 300 "${program[@]}" --state-dir "$WORK/state" --workload "$workload" --in "in-$dist" --out "out-$id" --app-id "$id" --dist "$dist" --keys "$KEYS" "$@") || true
-  verify=$(tool Verify --workload "$workload" --in "in-$dist" --out "out-$id" --drop "$id-") || true
+  line=$(timeout 300 "${program[@]}" --state-dir "$WORK/state" --workload "$workload" --in "in-$dist" --out "out-$id" --app-id "$id" --dist "$dist" --keys "$KEYS" "${extra[@]}" "$@") || true
+  verify=$(tool Verify --workload "$workload" --in "in-$dist" --out "out-$id" --drop "$id-" "${extra[@]}") || true
   if [ -n "$line" ]; then
     emit "${line%\}},\"rep\":$rep,\"verify\":${verify:-null}}"
   else
@@ -143,20 +149,25 @@ run_restore() {
   restore kafka-streams default --mode eos
 }
 
-run_repartition() {
+# operators WORKLOAD: with a cache, at one and two threads; the peer's better setting counts.
+operators() {
   load uniform
-  local rep peer
+  [ "$1" != join ] || load_table
+  local rep peer threads
   for rep in $(seq "$REPS"); do
-    for peer in tidemark kafka-streams; do
-      batch "$peer" repartition uniform "$rep" --mode eos --commit-ms 100 --threads 1 --cache on
+    for threads in 1 2; do
+      for peer in tidemark kafka-streams; do
+        batch "$peer" "$1" uniform "$rep" --mode eos --commit-ms 100 --threads "$threads" --cache on
+      done
     done
   done
 }
 
-[ $# -gt 0 ] || set -- count zipf commit latency restore repartition
+[ $# -gt 0 ] || set -- count zipf commit latency restore windowed join repartition
 for what; do
   case $what in
-    count | zipf | commit | latency | restore | repartition) "run_$what";;
+    count | zipf | commit | latency | restore) "run_$what";;
+    windowed | join | repartition) operators "$what";;
     *) echo "unknown workload $what" >&2; exit 2;;
   esac
 done

@@ -85,6 +85,19 @@ func CheckPolicy(topic string, config map[string]string, retention time.Duration
 	}
 }
 
+// Forgets returns the settings by which a topic deletes records by age or size, "" if it does not.
+func Forgets(config map[string]string) string {
+	if policy := config["cleanup.policy"]; policy == "" || samePolicy(policy, "compact") {
+		return ""
+	}
+	for _, limit := range []string{"retention.ms", "retention.bytes"} {
+		if v := config[limit]; v != "" && v != "-1" {
+			return fmt.Sprintf("cleanup.policy=%s and %s=%s", config["cleanup.policy"], limit, v)
+		}
+	}
+	return ""
+}
+
 // CheckRepartitionPolicy refuses a compacted repartition topic: of two records of a key the older one could vanish
 // before it is consumed.
 func CheckRepartitionPolicy(topic string, config map[string]string) error {

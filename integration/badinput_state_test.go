@@ -107,7 +107,9 @@ func TestBadMixedTopologies(t *testing.T) {
 	first.awaitRunning()
 	s.send(100)
 	for range 2 {
-		second := s.run(otherTopology(s.in, s.out), s.config())
+		cfg := s.config()
+		cfg.AllowStateLoss = true // or it would not even ask the group
+		second := s.run(otherTopology(s.in, s.out), cfg)
 		err := second.awaitError("the group refuses this member", "run different topologies", "its own application id")
 		var mixed *assign.MixedTopologyError
 		require.ErrorAs(t, err, &mixed)
@@ -135,12 +137,13 @@ func TestBadMixedTopologiesRolling(t *testing.T) {
 	for i := range apps {
 		s.send(100)
 		apps[i].close()
-		_ = s.run(otherTopology(s.in, s.out), configs[i]).awaitError("run different topologies")
-		other := apps[1-i]
-		other.awaitTasks(int(s.partitions)) // what the refused one has left
+		other := configs[i]
+		other.AllowStateLoss = true // or it would not even ask the group
+		_ = s.run(otherTopology(s.in, s.out), other).awaitError("run different topologies")
+		apps[1-i].awaitTasks(int(s.partitions)) // what the refused one has left
 		apps[i] = s.run(countTopology(s.in, s.out), configs[i])
 		apps[i].awaitTasks(2)
-		other.awaitTasks(2)
+		apps[1-i].awaitTasks(2)
 	}
 	s.send(100)
 	s.check()

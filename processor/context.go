@@ -28,7 +28,9 @@ type ProcessingContext interface {
 
 	// Schedule calls fn at each interval of stream time or wall-clock time until cancelled. On stream time it is first
 	// due with the first record, then at multiples of the interval, at most once per record; on wall-clock time
-	// first after one interval. An interval below a millisecond fails the call of Init or Process.
+	// first after one interval. An interval below a millisecond fails the call of Init or Process, and so does any call
+	// in a processor of a global store. Schedules are not kept: after a restart they begin anew. For times that survive,
+	// see [NewTimers].
 	Schedule(interval time.Duration, kind PunctuationType, fn Punctuator) Cancellable
 	// Commit asks for a commit as soon as the current record is done.
 	Commit()
@@ -49,7 +51,7 @@ type ProcessingContext interface {
 	Logger() *slog.Logger
 }
 
-// StoreProvider gives access to the stores that a node declared.
+// StoreProvider gives access to the stores that a node declared, and to all global stores.
 type StoreProvider interface {
 	// Store returns a store by name; [StateStore] does so with its type.
 	Store(name string) (store.Store, error)
@@ -57,7 +59,8 @@ type StoreProvider interface {
 
 // StateStore returns a store of the node with its type, as in
 // StateStore[*store.KeyValue[string, int64]](ctx, "counts"). It fails if the node is not connected to a store of that
-// name, or if the store's type is another. Look it up once, in Init.
+// name, or if the store's type is another. A global store is read as a *store.Global[K, V], by every node, without
+// being connected. Look it up once, in Init.
 func StateStore[S store.Store](ctx StoreProvider, name string) (S, error) {
 	var zero S
 	s, err := ctx.Store(name)
@@ -150,19 +153,34 @@ func (c *nodeContext[K, V]) forward(all *Outputs[K, V], one Receiver[K, V], r re
 }
 
 func (c *nodeContext[K, V]) Schedule(interval time.Duration, kind PunctuationType, fn Punctuator) Cancellable {
-	if interval < time.Millisecond {
+	var mistake error
+	switch {
+	case interval < time.Millisecond:
+		mistake = fmt.Errorf("processor: schedule: interval %v is below a millisecond", interval)
+	case c.task.TaskID() == record.GlobalTaskID():
+		mistake = errors.New("processor: schedule: a processor of a global store has no punctuators: what it does must " +
+			"follow from the records alone, or the instances would differ")
+	}
+	if mistake != nil {
 		if c.failed == nil {
-			c.failed = WrapUserError(c.task, c.node,
-				fmt.Errorf("processor: schedule: interval %v is below a millisecond", interval))
+			c.failed = WrapUserError(c.task, c.node, mistake)
 		}
 		return Cancellable{}
 	}
 	return Cancellable{c.task.Schedule(c.node, interval, kind, func(timestamp int64) error {
-		c.failed = nil // a panic left it
-		c.task.Enter(c.node)
+		c.begin()
 		return c.leave(fn(timestamp))
 	})}
 }
+
+// begin prepares a call of user code that no record causes; leave ends it.
+func (c *nodeContext[K, V]) begin() {
+	c.failed = nil // a panic left it
+	c.task.Enter(c.node)
+}
+
+func (c *nodeContext[K, V]) taskContext() TaskContext { return c.task }
+func (c *nodeContext[K, V]) nodeName() string         { return c.node }
 
 func (c *nodeContext[K, V]) Store(name string) (store.Store, error) { return c.task.Store(name) }
 func (c *nodeContext[K, V]) Commit()                                { c.task.RequestCommit() }

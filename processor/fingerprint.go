@@ -28,6 +28,9 @@ func (p *Plan) Fingerprint() string {
 	for _, r := range p.Repartitions {
 		f.add("repartition", r.Name, strconv.Itoa(int(r.Partitions)))
 	}
+	for _, g := range p.Globals {
+		f.add("global", g.Store.Name, g.Source.Name, g.Topic(), g.Processor.Name)
+	}
 	return hex.EncodeToString(f.h.Sum(nil))
 }
 

@@ -107,7 +107,8 @@ var (
 
 // Init implements [ContextInitializer].
 func (p *fixedKey[K, VIn, VOut]) Init(ctx Context[K, VOut]) error {
-	p.ctx = fixedKeyContext[K, VOut]{ctx, ctx}
+	host, _ := ctx.(timerHost) // the runtime's own is one
+	p.ctx = fixedKeyContext[K, VOut]{ctx, host, ctx}
 	if i, ok := p.user.(FixedKeyInitializer[K, VOut]); ok {
 		return i.Init(p.ctx)
 	}
@@ -133,6 +134,7 @@ func (p *fixedKey[K, VIn, VOut]) Close() error {
 // fixedKeyContext implements FixedKeyContext.
 type fixedKeyContext[K, V any] struct {
 	ProcessingContext
+	timerHost
 
 	to Context[K, V]
 }

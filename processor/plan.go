@@ -15,7 +15,31 @@ type Plan struct {
 	Stores        []*StoreSpec
 	Repartitions  []*RepartitionTopic
 	Subtopologies []*Subtopology
+	// Globals are the stores that every instance keeps whole. Their nodes and stores are not among those above.
+	Globals []*GlobalStore
+	// Unnamed are the stores and internal topics that the user gave no name.
+	Unnamed []Unnamed
 }
+
+// Unnamed is a store or a repartition topic whose name was generated. It changes when an operator is inserted above,
+// and what was kept under it is then lost.
+type Unnamed struct {
+	Resource Resource
+	Name     string // as in the plan
+	Operator string // that made it
+	Position string // file:line of its declaration
+	// Hint is what to write there.
+	Hint string
+}
+
+// Resource is a kind of what is kept under a name between two deployments.
+type Resource string
+
+// Resources.
+const (
+	StoreResource       Resource = "store"
+	RepartitionResource Resource = "repartition topic"
+)
 
 // NodeKind says where a node stands.
 type NodeKind int
@@ -31,6 +55,8 @@ const (
 type Node struct {
 	Name string
 	Kind NodeKind
+	// Operator is the function or method that declared the node.
+	Operator string
 	// Topics are read by a source and written by a sink (empty for a sink that chooses by record). The name of a
 	// repartition topic stands without the application id.
 	Topics []string
@@ -47,6 +73,9 @@ type Node struct {
 	Position string
 	// OffsetReset overrides Config.AutoOffsetReset for a source.
 	OffsetReset OffsetReset
+	// Internal is a source of a repartition topic: its records have their event time, whatever Config.TimestampExtractor
+	// says.
+	Internal bool
 }
 
 // OffsetReset says where to start when the group has no committed offset (auto.offset.reset).
@@ -63,10 +92,16 @@ const (
 // StoreSpec is a store and the place of its declaration.
 type StoreSpec struct {
 	store.Spec
+
 	Position string
-	// SourceTopic is the topic that already is the store's changelog (optimisation of source tables), "" otherwise.
-	SourceTopic string
+	// FromSource makes, for one restore of a store with a SourceTopic, the function that turns a batch of records of that
+	// topic into records of a changelog: what the source and the table above the store would have made of them. The
+	// result holds until the next call.
+	FromSource func() func(records []record.Raw) []record.Raw
 }
+
+// PositionKey is the key of the store's changelog position in a checkpoint.
+func (s *StoreSpec) PositionKey() string { return store.PositionKey(s.Name, s.SourceTopic) }
 
 // RepartitionTopic is an internal topic between two sub-topologies: what a repartition, or a foreign-key join, sends
 // from one to the other. Its records are deleted once they are consumed.
@@ -90,16 +125,50 @@ type Subtopology struct {
 	SinkTopics []string
 }
 
+// GlobalStore is a store that every instance fills from all partitions of a topic, and that all of its tasks read.
+type GlobalStore struct {
+	// ID is its place in the numbering of the sub-topologies, of which it has no task.
+	ID        int32
+	Source    *Node // of one topic
+	Processor *Node // the only one that writes the store
+	Store     *StoreSpec
+}
+
+// Topic is the topic that fills the store.
+func (g *GlobalStore) Topic() string { return g.Source.Topics[0] }
+
+// GlobalSubtopology is what the task of all global stores runs; nil if there are none.
+func (p *Plan) GlobalSubtopology() *Subtopology {
+	if len(p.Globals) == 0 {
+		return nil
+	}
+	sub := &Subtopology{ID: record.GlobalTaskID().Subtopology}
+	for _, g := range p.Globals {
+		sub.Nodes = append(sub.Nodes, g.Source, g.Processor)
+		sub.Stores = append(sub.Stores, g.Store)
+		sub.SourceTopics = append(sub.SourceTopics, g.Topic())
+	}
+	return sub
+}
+
 // Source is the node that decodes raw records. An undecodable one is a *DeserializationError.
 type Source interface {
 	ReceiveRaw(r *record.Raw) error
 }
 
-// TimestampExtractor is a [Source] that gives its records their event time, in milliseconds, before they are queued:
-// stream time and the choice between partitions follow it. partitionTime is the highest time seen in the partition, -1
-// before the first. A negative result drops the record: it is not handed to the source and moves no time.
-type TimestampExtractor interface {
-	Timestamp(r *record.Raw, partitionTime int64) int64
+// TimedSource is a [Source] with a timestamp extractor of its own. Each input partition gets a source of its own from
+// it, which may keep what it decoded to extract the time.
+type TimedSource interface {
+	Source
+	ForPartition() PartitionSource
+}
+
+// PartitionSource is the source of one input partition. Timestamp is called for each record before ReceiveRaw, which
+// follows at once or later, unless the record is dropped; between the two no other record comes. The record's Timestamp
+// is by then the extracted one.
+type PartitionSource interface {
+	Source
+	Timestamp(r *record.Raw, at Extraction) (int64, error)
 }
 
 // Receiver is a node that takes typed records.

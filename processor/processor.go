@@ -15,6 +15,9 @@ type Processor[KIn, VIn, KOut, VOut any] interface {
 	Process(ctx Context[KOut, VOut], r record.Record[KIn, VIn]) error
 }
 
+// Void is what a processor forwards that has nobody to forward to, as that of a global store.
+type Void = struct{}
+
 // ContextInitializer is a [Processor] with something to do before the first record: look up its stores, schedule its
 // punctuators. The stores are restored by then. It may keep ctx for the life of the task.
 type ContextInitializer[KOut, VOut any] interface {

@@ -13,7 +13,7 @@ type TaskContext interface {
 	ApplicationID() string
 	TaskID() record.TaskID
 	Logger() *slog.Logger
-	// Store returns a store of the task that the node declared.
+	// Store returns a store of the task that the node declared, or a view of a global store.
 	Store(name string) (store.Store, error)
 	// Output resolves a topic to write to. An internal topic is named without the application id. The error is a
 	// *LookupError unless the topic does not exist.
@@ -27,12 +27,25 @@ type TaskContext interface {
 	// Schedule calls fn at each interval of the given time, from the task goroutine, until cancelled. Stream-time
 	// punctuators are first due on the first record, wall-clock ones after one interval.
 	Schedule(node string, interval time.Duration, kind PunctuationType, fn func(timestamp int64) error) (cancel func())
+	// AddAlarm has a called whenever the given time reaches a.Due, from the task goroutine. changed is to be called when
+	// Due has become earlier. name is unique for each kind in a task.
+	AddAlarm(node, name string, kind PunctuationType, a Alarm) (changed func(), err error)
 	// RequestCommit asks for a commit as soon as the current record is done.
 	RequestCommit()
 	// Enter notes the node whose user code runs next, so that a panic can be attributed. It costs one store.
 	Enter(node string)
 	// Dropped counts a record that an operator skipped (dropped-records), with the reason for the log.
 	Dropped(node, reason string)
+}
+
+// Alarm is something to do at times of its own choice, as [Timers] have. Owned by the task goroutine.
+type Alarm interface {
+	// Due is the time from which on Fire may have something to do; math.MaxInt64 if there is nothing to do.
+	Due() int64
+	// Fire does what is due. After an error of user code, and if a handler lets it pass, it is called again for the rest.
+	Fire(now int64) error
+	// Reset says that stores were rolled back to the last commit.
+	Reset()
 }
 
 // Output is a topic that a sink writes to. Records wait in memory until the commit.

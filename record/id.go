@@ -30,6 +30,10 @@ type TaskID struct {
 	Partition   int32
 }
 
+// GlobalTaskID is the task that keeps the global stores of an instance, "-1_-1". It belongs to no sub-topology and no
+// partition.
+func GlobalTaskID() TaskID { return TaskID{Subtopology: -1, Partition: -1} }
+
 // String returns "subtopology_partition".
 func (id TaskID) String() string {
 	return strconv.Itoa(int(id.Subtopology)) + "_" + strconv.Itoa(int(id.Partition))

@@ -575,6 +575,8 @@ func (b *buffer[V]) frozenBytes() int {
 	return b.frozen.bytes()
 }
 
+func (b *buffer[V]) mostlyExpired() bool { return false }
+
 func (b *buffer[V]) close() { b.closed = true }
 
 // setListener makes updates wait for FlushCache.
@@ -594,6 +596,8 @@ type layered interface {
 	activeBytes() int
 	frozenBytes() int
 	committedCount() int
+	// mostlyExpired reports that a flush would free most of the store's memory.
+	mostlyExpired() bool
 	cachedUpdates() int
 	freeze()
 	frozenTable() any

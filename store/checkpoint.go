@@ -6,9 +6,28 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tidemarkio/tidemark/record"
 )
+
+// PositionKey is the key of a store's position in [Checkpoint.Changelog]: the store's name if it has a changelog of its
+// own, <name>@<topic> if an input topic is its changelog. A position in one log must never be taken for one in another
+// when a new version of the program changes that.
+func PositionKey(name, sourceTopic string) string {
+	if sourceTopic == "" {
+		return name
+	}
+	return name + positionSeparator + sourceTopic
+}
+
+// positionSeparator cannot be in the name of a topic, which that of a store with a changelog is a part of.
+const positionSeparator = "@"
+
+// PositionOf reports whether a key of [Checkpoint.Changelog] belongs to a store, whatever log the position is in.
+func PositionOf(key, name string) bool {
+	return key == name || strings.HasPrefix(key, name+positionSeparator)
+}
 
 // checkpointVersion is the first byte of an encoded checkpoint.
 const checkpointVersion = 1
@@ -125,4 +144,9 @@ func (d *decoder) string() string {
 	s := string(d.data[:n])
 	d.data = d.data[n:]
 	return s
+}
+
+// forgetPositions removes what a checkpoint says of a store's changelog.
+func forgetPositions(c Checkpoint, name string) {
+	maps.DeleteFunc(c.Changelog, func(key string, _ int64) bool { return PositionOf(key, name) })
 }

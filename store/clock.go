@@ -141,9 +141,10 @@ func (c *clocks) Replay(r *record.Raw) error {
 // UncommittedBytes implements [Store].
 func (c *clocks) UncommittedBytes() int { return 0 }
 
-func (c *clocks) activeBytes() int   { return 0 }
-func (c *clocks) frozenBytes() int   { return 0 }
-func (c *clocks) cachedUpdates() int { return 0 }
+func (c *clocks) activeBytes() int    { return 0 }
+func (c *clocks) frozenBytes() int    { return 0 }
+func (c *clocks) mostlyExpired() bool { return false }
+func (c *clocks) cachedUpdates() int  { return 0 }
 
 func (c *clocks) committedCount() int {
 	n := 0

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -98,6 +99,10 @@ func (c *composite) sum(of func(layered) int) int {
 		n += of(p.layered)
 	}
 	return n
+}
+
+func (c *composite) mostlyExpired() bool {
+	return slices.ContainsFunc(c.parts, func(p part) bool { return p.mostlyExpired() })
 }
 
 func (c *composite) freeze() {

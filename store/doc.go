@@ -28,6 +28,9 @@
 // Opening and closing a task: [StateDir.Trusted], [StateDir.Remove] if it is not; [StateDir.MarkOpen], [OpenSet], …,
 // [Set.Close], [StateDir.MarkClean]. A [*CorruptError] from OpenSet: Remove, open again, restore.
 //
+// Global stores are a set of their own, which one goroutine fills and flushes; the tasks read the engine through views:
+// [Set.View], [Global].
+//
 // # Invariants
 //
 // What Commit has not confirmed never reaches the frozen table or the engine. A flush writes the state of exactly one

@@ -1,6 +1,10 @@
 package store
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/tidemarkio/tidemark/serde"
+)
 
 // OpenBadgerForTest lets the conformance suite, which is in another package, open a Badger engine.
 func OpenBadgerForTest(t *testing.T, dir string) Engine { t.Helper(); return openTestBadger(t, dir) }
@@ -12,4 +16,17 @@ func DirOf(e Engine) string {
 		panic("not a Badger engine")
 	}
 	return b.dir
+}
+
+// DecodeTimer and AppendTimer are the key format of timers.
+func DecodeTimer(data []byte) (Timer[string], error) {
+	return timerSerde[string]{serde.String}.Decode(data)
+}
+
+func AppendTimer(dst []byte, t Timer[string]) []byte {
+	dst, err := timerSerde[string]{serde.String}.Append(dst, t)
+	if err != nil {
+		panic(err)
+	}
+	return dst
 }

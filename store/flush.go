@@ -34,11 +34,13 @@ func (s *Set) maybeFlush() error {
 	if !s.written {
 		limit *= firstTables // nothing else needs the memory yet, and fewer flushes are fewer tables to merge
 	}
+	expired := false
 	for _, st := range s.stores {
 		bytes += st.activeBytes()
+		expired = expired || st.mostlyExpired()
 	}
 	old := s.config.Clock != nil && s.config.Clock()-s.dirtySince >= s.config.FlushInterval.Milliseconds()
-	if bytes <= limit && !old {
+	if bytes <= limit && !old && !expired {
 		return nil
 	}
 	if s.running != nil {
@@ -77,7 +79,7 @@ func (s *Set) start() error {
 	checkpoint, names := s.committed.clone(), maps.Clone(s.names)
 	for _, st := range s.stores {
 		if st.spec.InMemory { // nothing of it will be on disk
-			delete(checkpoint.Changelog, st.spec.Name)
+			forgetPositions(checkpoint, st.spec.Name)
 			delete(names, st.spec.Name)
 		}
 	}
@@ -89,6 +91,7 @@ func (s *Set) start() error {
 	go func() {
 		defer close(job.done)
 		job.err = s.runFlush(disk, memory, encoded, checkpoint, ingest)
+		s.changes.Add(1) // after all is written: a view that reads in between forgets it once more
 	}()
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
 
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
@@ -43,22 +44,36 @@ var _ layered = (*KeyValue[string, int])(nil)
 
 // NewKeyValue returns the constructor of a key-value store, for [Spec.New].
 func NewKeyValue[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) func(env Env) (Store, error) {
-	return func(env Env) (Store, error) {
-		if key == nil || value == nil {
-			return nil, fmt.Errorf("store: %s: key and value serde must not be nil", name)
-		}
-		return &KeyValue[K, V]{
-			buffer:   newBuffer(name, env, value),
-			key:      key,
-			keyBytes: slices.Clone(env.Prefix),
-			caching:  env.CachingEnabled,
-		}, nil
+	return func(env Env) (Store, error) { return makeKeyValue(name, key, value, env) }
+}
+
+func makeKeyValue[K, V any](
+	name string, key serde.Serde[K], value serde.Serde[V], env Env,
+) (*KeyValue[K, V], error) {
+	if key == nil || value == nil {
+		return nil, fmt.Errorf("store: %s: key and value serde must not be nil", name)
 	}
+	return &KeyValue[K, V]{
+		buffer:   newBuffer(name, env, value),
+		key:      key,
+		keyBytes: slices.Clone(env.Prefix),
+		caching:  env.CachingEnabled,
+	}, nil
 }
 
 // KeyValueSpec describes a persistent, logged key-value store; the caller may change fields.
 func KeyValueSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) Spec {
-	return Spec{Name: name, New: NewKeyValue(name, key, value)}
+	return Spec{
+		Name: name, Type: TypeKeyValue, KeySerde: fmt.Sprintf("%T", key), ValueSerde: fmt.Sprintf("%T", value),
+		New: NewKeyValue(name, key, value),
+		NewGlobal: func(env Env, changes *atomic.Uint64) (Store, error) {
+			rows, err := makeKeyValue(name, key, value, env)
+			if err != nil {
+				return nil, err
+			}
+			return newGlobal(rows, changes), nil
+		},
+	}
 }
 
 // encodeKey returns prefix and key in s.keyBytes.
@@ -194,18 +209,25 @@ func (s *KeyValue[K, V]) PrefixScan(prefix []byte) iter.Seq2[KeyValueEntry[K, V]
 
 func (s *KeyValue[K, V]) bounded(lo, hi K, reverse bool) iter.Seq2[KeyValueEntry[K, V], error] {
 	return func(yield func(KeyValueEntry[K, V], error) bool) {
-		from, err := s.encodeKey(lo)
-		from = slices.Clone(from)
-		if err == nil {
-			var to []byte
-			if to, err = s.encodeKey(hi); err == nil {
-				to = append(slices.Clone(to), 0) // the least key behind hi, which is included
-				s.entries(from, to, reverse)(yield)
-				return
-			}
+		from, to, err := s.bounds(lo, hi)
+		if err != nil {
+			yield(KeyValueEntry[K, V]{}, err)
+			return
 		}
-		yield(KeyValueEntry[K, V]{}, err)
+		s.entries(from, to, reverse)(yield)
 	}
+}
+
+// bounds encodes the bounds of a range, of which both ends are included.
+func (s *KeyValue[K, V]) bounds(lo, hi K) (from, to []byte, err error) {
+	if from, err = s.encodeKey(lo); err != nil {
+		return nil, nil, err
+	}
+	from = slices.Clone(from)
+	if to, err = s.encodeKey(hi); err != nil {
+		return nil, nil, err
+	}
+	return from, append(slices.Clone(to), 0), nil // the least key behind hi
 }
 
 func (s *KeyValue[K, V]) entries(lo, hi []byte, reverse bool) iter.Seq2[KeyValueEntry[K, V], error] {

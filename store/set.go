@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemarkio/tidemark/record"
@@ -99,6 +100,9 @@ type Set struct {
 	running *flushJob // at most one
 	err     error     // of a flush; final
 	closed  bool
+
+	// changes counts the flushes that ended: what a view remembers of the engines may be old after one.
+	changes atomic.Uint64
 }
 
 type setStore struct {
@@ -144,16 +148,7 @@ func OpenSet(ctx context.Context, config SetConfig) (_ *Set, err error) {
 		return nil, err
 	}
 	for i, spec := range s.config.Specs {
-		env := Env{
-			Engine:         s.memory,
-			Prefix:         binary.BigEndian.AppendUint16(nil, s.names[spec.Name]),
-			Context:        s.config.Context,
-			CachingEnabled: spec.CachingEnabled && s.config.CachingEnabled,
-		}
-		if !spec.InMemory {
-			env.Engine = s.disk
-		}
-		made, err := spec.New(env)
+		made, err := spec.New(s.envOf(spec, s.config.Context))
 		if err != nil {
 			return nil, fmt.Errorf("store: make %s: %w", spec.Name, err)
 		}
@@ -223,7 +218,7 @@ func (s *Set) dropRemoved() error {
 		return s.disk.Flush(slices.Values([]Entry{names}), checkpoint)
 	}
 	for name := range removed {
-		delete(checkpoint.Changelog, name)
+		forgetPositions(checkpoint, name)
 	}
 	if err := writeNames(); err != nil {
 		return err
@@ -273,6 +268,32 @@ func (s *Set) Store(name string) (Store, bool) {
 	return s.stores[i].layered, true
 }
 
+// View makes a read-only view of a store for another goroutine. It shows what was flushed; see [Set.Flush]. The set is
+// closed after all who read its views have ended.
+func (s *Set) View(name string) (Store, error) {
+	i, ok := s.byName[name]
+	if !ok {
+		return nil, fmt.Errorf("store: there is no store %q", name)
+	}
+	st := s.stores[i]
+	if st.spec.NewGlobal == nil {
+		return nil, fmt.Errorf("store: %s is of a kind that only its task can read: use a key-value store", name)
+	}
+	return st.spec.NewGlobal(s.envOf(st.spec, &Context{}), &s.changes)
+}
+
+// envOf is what a store works with.
+func (s *Set) envOf(spec Spec, context *Context) Env {
+	env := Env{
+		Engine: s.memory, Prefix: binary.BigEndian.AppendUint16(nil, s.names[spec.Name]), Context: context,
+		CachingEnabled: spec.CachingEnabled && s.config.CachingEnabled,
+	}
+	if !spec.InMemory {
+		env.Engine = s.disk
+	}
+	return env
+}
+
 // Checkpoint returns what is durable on disk; false if nothing is. It has no changelog position for stores in memory:
 // they are restored from the beginning.
 func (s *Set) Checkpoint() (Checkpoint, bool) {
@@ -283,9 +304,11 @@ func (s *Set) Checkpoint() (Checkpoint, bool) {
 		<-s.running.done // the engine's checkpoint belongs to the flush until then
 	}
 	c, found, _ := s.disk.Checkpoint() // never fails
-	for name := range c.Changelog {
-		if i, ok := s.byName[name]; !ok || s.stores[i].spec.InMemory {
-			delete(c.Changelog, name)
+	for key := range c.Changelog {
+		if !slices.ContainsFunc(s.stores, func(st setStore) bool {
+			return !st.spec.InMemory && PositionOf(key, st.spec.Name)
+		}) {
+			delete(c.Changelog, key)
 		}
 	}
 	return c, found
@@ -321,7 +344,7 @@ func (s *Set) Seal(epoch record.Epoch, batchFor func(storeName string) *record.B
 	s.restoring = false
 	for _, st := range s.stores {
 		var batch *record.Batch
-		if !st.spec.LoggingDisabled {
+		if st.spec.Changelogged() {
 			if batch = batchFor(st.spec.Name); batch == nil {
 				return fmt.Errorf("store: %s: no changelog batch", st.spec.Name)
 			}

@@ -22,8 +22,10 @@ const stateDirFormat = 1
 //	<root>/<application-id>/
 //	  lock                held while in use; contains the process's pid
 //	  state.json          format version, process id, and what the directory looked like
+//	  plan.json           the topology that ran last, see docs/format/topology-description.md
 //	  tasks/0_3/          a task's database
 //	  tasks/0_3.mark      whether it was closed cleanly, or else in which boot of the machine it was opened
+//	  global/             the database of the global stores, with global.mark
 //
 // Safe for concurrent use on different tasks; a task's directory belongs to whoever runs the task.
 type StateDir struct {
@@ -211,10 +213,32 @@ func (d *StateDir) Fresh() bool { return d.fresh }
 
 // TaskDir returns the directory of a task, which may not exist yet.
 func (d *StateDir) TaskDir(id record.TaskID) string {
+	if id == record.GlobalTaskID() {
+		return filepath.Join(d.path, "global")
+	}
 	return filepath.Join(d.path, "tasks", id.String())
 }
 
 func (d *StateDir) markName(id record.TaskID) string { return d.TaskDir(id) + ".mark" }
+
+// Plan returns what SavePlan has kept; nil if nothing.
+func (d *StateDir) Plan() ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(d.path, planFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return data, nil
+}
+
+// SavePlan keeps the description of the topology that runs here.
+func (d *StateDir) SavePlan(data []byte) error {
+	return writeFileAtomic(filepath.Join(d.path, planFile), data)
+}
+
+const planFile = "plan.json"
 
 // Trusted reports whether the files of a task can be relied on, and why or why not: they were closed cleanly, or the
 // process died but the machine did not, so that everything written is there. A task without state is trusted.
@@ -260,7 +284,7 @@ func (d *StateDir) Remove(id record.TaskID) error {
 	if err := os.RemoveAll(d.TaskDir(id)); err != nil {
 		return fmt.Errorf("store: remove state of task %s: %w", id, err)
 	}
-	return syncDir(filepath.Join(d.path, "tasks"))
+	return syncDir(filepath.Dir(d.TaskDir(id)))
 }
 
 // TaskState is a task that has files.

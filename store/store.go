@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemarkio/tidemark/record"
@@ -53,9 +54,25 @@ type Spec struct {
 	Retention time.Duration
 	// ChangelogConfig overrides topic configuration of the changelog.
 	ChangelogConfig map[string]string
+	// Type is what kind of store it is, TypeKeyValue for one; KeySerde and ValueSerde name the types that write its rows.
+	// They are for descriptions, and for the comparison of two versions of a program.
+	Type                 string
+	KeySerde, ValueSerde string
+	// SourceTopic is the input topic that serves as the changelog; "" if the store has one of its own, or none. Nothing
+	// is written to it by the store.
+	SourceTopic string
 	// New makes the store of one task.
 	New func(env Env) (Store, error)
+	// NewGlobal makes a read-only view ([Global]) of a store that many tasks read; nil if the kind of store has none.
+	// changes counts what was written to the engine.
+	NewGlobal func(env Env, changes *atomic.Uint64) (Store, error)
 }
+
+// TypeKeyValue is the [Spec.Type] of a [KeyValue].
+const TypeKeyValue = "key-value"
+
+// Changelogged reports whether the store writes a changelog of its own.
+func (s *Spec) Changelogged() bool { return !s.LoggingDisabled && s.SourceTopic == "" }
 
 // Env is what the store of one task works with.
 type Env struct {
@@ -80,7 +97,7 @@ type Checkpoint struct {
 	Epoch record.Epoch
 	// WallTimeMs is when the epoch committed, for the tombstone horizon of package changelog.
 	WallTimeMs int64
-	// Changelog is, by store, the offset behind the last changelog record that the data contains.
+	// Changelog is, by [PositionKey], the offset behind the last changelog record that the data contains.
 	Changelog map[string]int64
 	// Inputs are the input positions at the end of the epoch.
 	Inputs map[record.TopicPartition]int64

@@ -82,7 +82,10 @@ func newTimed[K, V any](
 	if s.observed, err = s.clocks.clock(""); err != nil {
 		return nil, err
 	}
-	data := &expiring[V]{buffer: s.data, keyBound: s.expiredBelow, expiredTo: s.data.prefix}
+	data := &expiring[V]{
+		buffer: s.data, observed: s.observed, retention: s.retention, frozenAt: s.observed.Now(),
+		keyBound: s.expiredBelow, expiredTo: s.data.prefix,
+	}
 	s.composite = &composite{name: name, parts: []part{{s.clocks, clockTag}, {data, dataTag}}}
 	if c.index && s.next == nil {
 		s.index = newTimeIndex(name, env)
@@ -403,6 +406,10 @@ const timeMax = math.MaxInt64 - 1
 type expiring[V any] struct {
 	*buffer[V]
 
+	observed  *Clock // nil: others say when a flush is due
+	retention int64
+	// frozenAt is what was observed at the last freeze.
+	frozenAt int64
 	// keyBound returns the key below which every committed row has expired.
 	keyBound func() []byte
 	// expiredTo is the bound of the last flush: nothing is left below it. Owned by the flush.
@@ -425,6 +432,27 @@ func (e *expiring[V]) Replay(r *record.Raw) error {
 type expiringTable struct {
 	table any
 	bound []byte
+}
+
+// expiredBytesMin is the size from which expired rows are worth a flush of their own.
+const expiredBytesMin = 8 << 20
+
+// mostlyExpired goes by the time since the last freeze: what was put before the last retention has expired.
+func (e *expiring[V]) mostlyExpired() bool {
+	if e.observed == nil {
+		return false
+	}
+	if e.frozenAt < 0 {
+		e.frozenAt = e.observed.committed // nothing was put before
+	}
+	return e.observed.committed-e.frozenAt > 4*e.retention && e.activeBytes() > expiredBytesMin
+}
+
+func (e *expiring[V]) freeze() {
+	if e.observed != nil {
+		e.frozenAt = e.observed.committed
+	}
+	e.buffer.freeze()
 }
 
 func (e *expiring[V]) frozenTable() any { return expiringTable{e.buffer.frozenTable(), e.keyBound()} }

@@ -165,12 +165,3 @@ func (s *timed[K, V]) tailBytes() int {
 	}
 	return timeBytes
 }
-
-// nothingSerde is the serde of the index's values.
-type nothingSerde struct{}
-
-// Append implements serde.Serde.
-func (nothingSerde) Append(dst []byte, _ struct{}) ([]byte, error) { return dst, nil }
-
-// Decode implements serde.Serde.
-func (nothingSerde) Decode([]byte) (struct{}, error) { return struct{}{}, nil }

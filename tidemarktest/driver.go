@@ -20,6 +20,7 @@ type Driver struct {
 	cfg     config
 	plan    *processor.Plan
 	runners []*runner
+	globals *globals             // nil without global stores
 	logs    map[string]*topicLog // by physical name
 	// internal are the repartition topics, which carry the application id.
 	internal map[string]bool
@@ -61,6 +62,7 @@ func Open(b *topology.Builder, opts ...Option) (*Driver, error) {
 	for _, r := range plan.Repartitions {
 		d.internal[r.Name] = true
 	}
+	d.globals = newGlobals(d)
 	for _, sub := range subtopologies(plan, d.cfg.singleTask) {
 		d.runners = append(d.runners, newRunner(d, sub))
 	}
@@ -103,6 +105,11 @@ func (d *Driver) log(topic string) *topicLog {
 
 // start opens all tasks and processes what waits for them.
 func (d *Driver) start() error {
+	if d.globals != nil { // before any task
+		if err := guard(d.globals.open); err != nil {
+			return err
+		}
+	}
 	for _, r := range d.runners {
 		if err := guard(r.open); err != nil {
 			return err
@@ -229,8 +236,8 @@ func (d *Driver) TryCommit() error {
 	})
 }
 
-// AdvanceWallClock moves the wall clock in one step, fires each punctuator of wall-clock time that is due once, and
-// processes what they cause. The clock counts whole milliseconds.
+// AdvanceWallClock moves the wall clock in one step, fires each punctuator of wall-clock time that is due once and all
+// timers of it that are due, and processes what they cause. The clock counts whole milliseconds.
 func (d *Driver) AdvanceWallClock(by time.Duration) {
 	d.helper()
 	d.must(d.TryAdvanceWallClock(by))
@@ -256,8 +263,9 @@ func (d *Driver) TryAdvanceWallClock(by time.Duration) error {
 }
 
 // Crash ends all tasks without a commit, like kill -9, and starts them again: everything since the last commit is
-// undone, stores are restored from their changelogs, and the records that were piped since are processed once more. So
-// is what a stopped driver failed on. Processors are made anew and not closed before. The wall clock goes on.
+// undone, stores are restored from their changelogs, global ones from their topics, and the records that were piped
+// since are processed once more. So is what a stopped driver failed on. Processors are made anew and not closed before.
+// The wall clock goes on.
 //
 // What an [OutputTopic] has read and was not committed comes again. Stores that were looked up before are of no use any
 // more.
@@ -289,9 +297,12 @@ func (d *Driver) Close() error {
 		return nil
 	}
 	d.closed = true
-	errs := make([]error, 0, len(d.runners))
+	errs := make([]error, 0, len(d.runners)+1)
 	for _, r := range d.runners {
 		errs = append(errs, r.task.Close(false))
+	}
+	if d.globals != nil {
+		errs = append(errs, d.globals.task.Close(false))
 	}
 	return errors.Join(errs...)
 }
@@ -303,6 +314,9 @@ func (d *Driver) closeStores() error {
 		if r.task != nil {
 			errs = append(errs, r.task.Stores().Close(false))
 		}
+	}
+	if d.globals != nil && d.globals.task != nil {
+		errs = append(errs, d.globals.task.Stores().Close(false))
 	}
 	return errors.Join(errs...)
 }
@@ -326,6 +340,9 @@ func (d *Driver) Dropped() int {
 	for _, r := range d.runners {
 		n += r.task.Metrics().Dropped
 	}
+	if d.globals != nil {
+		n += d.globals.task.Metrics().Dropped
+	}
 	return int(n)
 }
 
@@ -343,7 +360,7 @@ func (d *Driver) Topics() []string {
 
 // Store returns a store of the topology with its type, as in Store[*store.KeyValue[string, int64]](d, "counts"). It
 // fails the test if there is none of that name, or one of another type. The store holds until the next [Driver.Crash];
-// uncommitted writes are in it.
+// uncommitted writes are in it. A global store is a *store.Global[K, V].
 func Store[S store.Store](d *Driver, name string) S {
 	d.helper()
 	s, err := TryStore[S](d, name)
@@ -357,22 +374,35 @@ func TryStore[S store.Store](d *Driver, name string) (S, error) {
 	if d.closed {
 		return zero, errClosed
 	}
-	for _, r := range d.runners {
-		s, ok := r.task.Stores().Store(name)
-		if !ok {
-			continue
-		}
-		typed, ok := s.(S)
-		if !ok {
-			return zero, fmt.Errorf("tidemarktest: store %q is a %T, not a %T", name, s, zero)
-		}
-		return typed, nil
+	s, err := d.store(name)
+	if err != nil {
+		return zero, err
 	}
-	names := make([]string, 0, len(d.plan.Stores))
+	typed, ok := s.(S)
+	if !ok {
+		return zero, fmt.Errorf("tidemarktest: store %q is a %T, not a %T", name, s, zero)
+	}
+	return typed, nil
+}
+
+// store finds a store of a task, or makes a view of a global one.
+func (d *Driver) store(name string) (store.Store, error) {
+	for _, r := range d.runners {
+		if s, ok := r.task.Stores().Store(name); ok {
+			return s, nil
+		}
+	}
+	if s, ok, err := d.globals.view(name); ok || err != nil {
+		return s, err
+	}
+	var names []string
 	for _, s := range d.plan.Stores {
 		names = append(names, s.Name)
 	}
-	return zero, fmt.Errorf("tidemarktest: there is no store %q, only %q", name, names)
+	for _, g := range d.plan.Globals {
+		names = append(names, g.Store.Name)
+	}
+	return nil, fmt.Errorf("tidemarktest: there is no store %q, only %q", name, names)
 }
 
 // do runs a step of a driver that has not stopped; an error stops it.

@@ -306,7 +306,7 @@ func TestPanicsOutsideOfNodes(t *testing.T) {
 	t.Parallel()
 	b := topology.NewBuilder()
 	topology.Stream(b, "in", serde.String, serde.String, topology.WithTimestampExtractor(
-		func(*record.Raw, int64) int64 { panic("extractor") })).To("out")
+		func(*record.Raw, processor.Extraction) (int64, error) { panic("extractor") })).To("out")
 	d := tidemarktest.New(t, b)
 	in := tidemarktest.Input(d, "in", serde.String, serde.String)
 	require.ErrorContains(t, in.TryPipe("k", "v", 1), "extractor")
@@ -346,7 +346,7 @@ func TestDroppedRecords(t *testing.T) {
 	t.Parallel()
 	b := topology.NewBuilder()
 	topology.Count(topology.Stream(b, "in", serde.String, serde.String).GroupByKey()).ToStream().To("out")
-	d := tidemarktest.New(t, b)
+	d := tidemarktest.New(t, b, tidemarktest.WithTimestampExtractor(processor.LogAndSkipOnInvalidTimestamp))
 	in := tidemarktest.Input(d, "in", serde.String, serde.String)
 	in.PipeRecord(texts{NullKey: true, Value: "v"})
 	in.Pipe("k", "v", -1)

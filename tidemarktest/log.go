@@ -13,10 +13,15 @@ type topicLog struct {
 	records []logged
 	// committed is how many records were there at the last commit.
 	committed int
-	// reader is the task that reads the topic, nil if none does.
-	reader *runner
+	// reader is who reads the topic, nil if nobody does.
+	reader logReader
 	// positions are those of the test's Outputs.
 	positions []*int
+}
+
+// logReader is a task, or the global stores.
+type logReader interface {
+	add(topic string, raw record.Raw) error
 }
 
 type logged struct {

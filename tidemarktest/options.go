@@ -18,6 +18,7 @@ type config struct {
 	wallClock     time.Time
 	handlers      task.Handlers
 	logger        *slog.Logger
+	extractor     processor.TimestampExtractor
 }
 
 func configOf(opts []Option) config {
@@ -51,6 +52,12 @@ func WithHandlers(onDeserializationError, onProcessingError processor.Handler) O
 	return func(c *config) {
 		c.handlers = task.Handlers{Deserialization: onDeserializationError, Processing: onProcessingError}
 	}
+}
+
+// WithTimestampExtractor sets where the event time of records comes from whose sources do not say it
+// (Config.TimestampExtractor). Defaults to processor.FailOnInvalidTimestamp.
+func WithTimestampExtractor(extract processor.TimestampExtractor) Option {
+	return func(c *config) { c.extractor = extract }
 }
 
 // WithLogger sets where the tasks and processors log. Defaults to nowhere.

@@ -28,28 +28,10 @@ type runner struct {
 }
 
 func newRunner(d *Driver, sub *processor.Subtopology) *runner {
-	// Stores are kept in memory: what a test needs of them on disk would only be their slowness.
-	inMemory := *sub
-	inMemory.Stores = nil
-	for _, s := range sub.Stores {
-		spec := *s
-		spec.InMemory = true
-		inMemory.Stores = append(inMemory.Stores, &spec)
-	}
 	r := &runner{
-		d:         d,
+		d: d, cfg: d.taskConfig(sub, record.TaskID{Subtopology: sub.ID}),
 		positions: make(map[record.TopicPartition]task.Position), changelogs: make(map[string][]record.Raw),
 	}
-	r.cfg = task.Config{
-		ID: record.TaskID{Subtopology: sub.ID}, ApplicationID: d.cfg.applicationID, Subtopology: &inMemory,
-		Physical:   d.physical,
-		Partitions: func(string) (int32, error) { return 1, nil },
-		Changelog:  func(store string) string { return d.cfg.applicationID + "-" + store + "-changelog" },
-		Handlers:   d.cfg.handlers,
-		Logger:     d.cfg.logger,
-	}
-	r.cfg.Stores.CachingEnabled = d.cfg.caching
-	r.cfg.Stores.Logger = d.cfg.logger
 	for _, topic := range sub.SourceTopics {
 		tp := record.TopicPartition{Topic: d.physical(topic)}
 		r.cfg.Inputs = append(r.cfg.Inputs, tp)
@@ -68,6 +50,9 @@ func (r *runner) open() error {
 	}
 	r.task, r.seen = t, make(map[string]int)
 	ends := make(map[string]int64, len(r.changelogs))
+	if err := r.restoreFromSources(ends); err != nil {
+		return err
+	}
 	for store, records := range r.changelogs {
 		if err := t.Stores().Replay(store, records); err != nil {
 			return fmt.Errorf("tidemarktest: restore %q: %w", store, err)
@@ -87,24 +72,32 @@ func (r *runner) open() error {
 	return nil
 }
 
-// add queues a record of one of the task's inputs.
-func (r *runner) add(topic string, raw record.Raw) error {
-	next := raw.Offset + 1
-	return guard(func() error { // a timestamp extractor is user code
-		r.task.Add(task.Input{
-			TopicPartition: record.TopicPartition{Topic: topic}, Records: []record.Raw{raw}, Next: next, HighWatermark: next,
-		})
-		return nil
-	})
+// add implements logReader: it queues a record.
+func (r *runner) add(topic string, raw record.Raw) error { return addTo(r.task, topic, raw) }
+
+// restoreFromSources restores stores whose changelog is an input topic from what was committed of it.
+func (r *runner) restoreFromSources(ends map[string]int64) error {
+	for _, s := range r.cfg.Subtopology.Stores {
+		if s.SourceTopic == "" {
+			continue
+		}
+		topic := r.d.physical(s.SourceTopic)
+		committed := r.positions[record.TopicPartition{Topic: topic}].Offset
+		var records []record.Raw
+		for _, l := range r.d.log(topic).records[:committed] {
+			records = append(records, l.Raw)
+		}
+		if err := r.task.Stores().Replay(s.Name, s.FromSource()(records)); err != nil {
+			return fmt.Errorf("tidemarktest: restore %q from %q: %w", s.Name, topic, err)
+		}
+		ends[s.PositionKey()] = committed
+	}
+	return nil
 }
 
 // step processes one record and delivers what it wrote.
 func (r *runner) step() error {
-	err := guard(func() error { // the extractor of the next record
-		_, err := r.task.Process(1, r.d.nowMs)
-		return err
-	})
-	if err != nil {
+	if _, err := r.task.Process(1, r.d.nowMs); err != nil {
 		return err
 	}
 	r.task.Released()

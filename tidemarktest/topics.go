@@ -19,7 +19,8 @@ type InputTopic[K, V any] struct {
 }
 
 // Input returns a handle to write to a topic with these serdes. It fails the test if the topology does not read the
-// topic. To pipe null keys and values of types without nil, use [InputTopic.PipeRecord], or [serde.Nullable].
+// topic. A record of a topic that fills a global store is in the store at once. To pipe null keys and values of types
+// without nil, use [InputTopic.PipeRecord], or [serde.Nullable].
 func Input[K, V any](
 	d *Driver, topic string, keySerde serde.Serde[K], valueSerde serde.Serde[V],
 ) *InputTopic[K, V] {
@@ -29,6 +30,9 @@ func Input[K, V any](
 		var read []string
 		for _, r := range d.runners {
 			read = append(read, r.cfg.Subtopology.SourceTopics...)
+		}
+		for _, g := range d.plan.Globals {
+			read = append(read, g.Topic())
 		}
 		slices.Sort(read)
 		d.must(fmt.Errorf("tidemarktest: the topology does not read %q, only %q", topic, read))

@@ -16,21 +16,33 @@ type Builder struct {
 	storeByName  map[string]*storeDef
 	repartitions []*processor.RepartitionTopic
 	sources      map[string]*sourceDef // by topic
+	globals      []*globalDef
 	errs         []*BuildError
 	// printing is held while a line is printed: tasks that run side by side may print to the same writer.
 	printing sync.Mutex
 	// index numbers generated names. Invariant: it advances exactly as Kafka Streams' does, so that generated names of
 	// stores and internal topics are the same.
 	index int
+	// generated are the names that generate gave.
+	generated map[string]bool
+	// rules are the optimisations that are on; merged is what they did to repartition topics, while a plan is lowered.
+	rules  map[Optimization]bool
+	merged map[*graphNode][]*graphNode
 }
 
 // NewBuilder returns an empty builder.
-func NewBuilder() *Builder {
-	return &Builder{
+func NewBuilder(opts ...BuilderOption) *Builder {
+	b := &Builder{
 		byName:      make(map[string]*graphNode),
 		storeByName: make(map[string]*storeDef),
 		sources:     make(map[string]*sourceDef),
+		generated:   make(map[string]bool),
+		rules:       make(map[Optimization]bool),
 	}
+	for _, o := range opts {
+		o.applyBuilder(b)
+	}
+	return b
 }
 
 // AddStore adds a store for processors, which connect to it with [WithStores] (Kafka Streams' addStateStore).
@@ -39,34 +51,46 @@ func (b *Builder) AddStore(spec store.Spec) {
 }
 
 func (b *Builder) addStore(operator string, spec store.Spec) {
+	if def := b.newStore(operator, spec); def != nil {
+		b.stores = append(b.stores, def)
+	}
+}
+
+// newStore gives a store its name in the topology; nil if it has none or if it is taken.
+func (b *Builder) newStore(operator string, spec store.Spec) *storeDef {
 	switch first, ok := b.storeByName[spec.Name]; {
 	case spec.Name == "":
 		b.fail(operator, "a store needs a name")
-		return
+		return nil
 	case ok:
 		b.fail(operator, "store %q was already declared at %s: give each store its own name", spec.Name, first.position)
-		return
+		return nil
 	}
-	def := &storeDef{spec: spec, position: callerPosition()}
-	b.stores = append(b.stores, def)
+	def := &storeDef{spec: spec, operator: operator, position: callerPosition()}
 	b.storeByName[spec.Name] = def
+	return def
 }
 
 // addNode adds a node below its parents. A name that is taken is a mistake; the node is then added all the same, so
 // that what follows can be declared.
 func (b *Builder) addNode(operator string, n *graphNode, parents ...*graphNode) *graphNode {
-	n.position = callerPosition()
-	if first, ok := b.byName[n.name]; ok {
-		b.fail(operator, "the name %q is already taken by the node declared at %s", n.name, first.position)
-	} else {
-		b.byName[n.name] = n
-	}
+	b.nameNode(operator, n)
 	b.nodes = append(b.nodes, n)
 	for _, p := range parents {
 		p.children = append(p.children, n)
 		n.parents = append(n.parents, p)
 	}
 	return n
+}
+
+// nameNode gives a node its place and its name in the topology.
+func (b *Builder) nameNode(operator string, n *graphNode) {
+	n.position, n.operator = callerPosition(), operator
+	if first, ok := b.byName[n.name]; ok {
+		b.fail(operator, "the name %q is already taken by the node declared at %s", n.name, first.position)
+	} else {
+		b.byName[n.name] = n
+	}
 }
 
 // nodeName returns the given name of a node, or else a generated one. The number is used up in both cases, as in Kafka
@@ -102,6 +126,7 @@ func (b *Builder) storeName(name, prefix string) string {
 func (b *Builder) generate(prefix string) string {
 	name := fmt.Sprintf("%s%010d", prefix, b.index)
 	b.index++
+	b.generated[name] = true
 	return name
 }
 

@@ -13,7 +13,12 @@ func Describe(p *processor.Plan) string {
 	var out strings.Builder
 	out.WriteString("Topologies:\n ")
 	parents := parentsOf(p)
+	globals := p.Globals
 	for _, sub := range p.Subtopologies {
+		for len(globals) > 0 && globals[0].ID < sub.ID {
+			describeGlobal(&out, globals[0])
+			globals = globals[1:]
+		}
 		fmt.Fprintf(&out, "  Sub-topology: %d\n", sub.ID)
 		for _, n := range sub.Nodes {
 			topics := strings.Join(n.Topics, ", ")
@@ -38,7 +43,18 @@ func Describe(p *processor.Plan) string {
 		}
 		out.WriteString("\n")
 	}
+	for _, g := range globals {
+		describeGlobal(&out, g)
+	}
 	return out.String()
+}
+
+// describeGlobal prints a global store, which has a number among the sub-topologies and no tasks.
+func describeGlobal(out *strings.Builder, g *processor.GlobalStore) {
+	fmt.Fprintf(out, "  Sub-topology: %d for global store (will not generate tasks)\n", g.ID)
+	fmt.Fprintf(out, "    Source: %s (topics: [%s])\n      --> %s\n", g.Source.Name, g.Topic(), g.Processor.Name)
+	fmt.Fprintf(out, "    Processor: %s (stores: [%s])\n      --> none\n      <-- %s\n", g.Processor.Name,
+		g.Store.Name, g.Source.Name)
 }
 
 func parentsOf(p *processor.Plan) map[string][]string {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/serde"
+	"github.com/tidemarkio/tidemark/store"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
@@ -142,6 +143,21 @@ func describedPrograms() map[string]func(b *topology.Builder) {
 			topology.ToStreamBy(topology.Table(b, "in", str, str, topology.As("st")), byValue, nil).To("out")
 			s := topology.ToStreamBy(topology.Table(b, "in2", str, str), byValue, nil, named("ts"))
 			topology.Count(s.GroupByKey(), topology.As("n2"))
+		},
+		"global": func(b *topology.Builder) {
+			g := topology.GlobalTable(b, "g", str, str)
+			topology.JoinGlobal(topology.Stream(b, "in", str, str), g, byValue, first, nil).To("out")
+		},
+		"globalnamed": func(b *topology.Builder) {
+			s := topology.Stream(b, "in", str, str)
+			g := topology.GlobalTable(b, "g", str, str, named("ref"), topology.As("prices"))
+			topology.LeftJoinGlobal(topology.SelectKey(s, byValue, nil), g, byValue,
+				func(v string, _ topology.Optional[string]) string { return v }, nil, named("lookup")).To("out")
+			topology.Count(topology.Stream(b, "in2", str, str).GroupByKey()).ToStream().To("out2")
+		},
+		"globalstore": func(b *topology.Builder) {
+			topology.AddGlobalStore(b, store.KeyValueSpec("rows", str, str), "g", str, str, ignoring)
+			topology.Stream(b, "in", str, str).Filter(yes).To("out")
 		},
 		"foreach": func(b *topology.Builder) {
 			topology.Stream(b, "in", str, str).Foreach(func(string, string) {})

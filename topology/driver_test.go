@@ -1,6 +1,7 @@
 package topology_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -20,7 +21,7 @@ import (
 type driver struct {
 	t       testing.TB
 	sources map[string]processor.Source // by topic
-	extract map[string]func(*record.Raw, int64) int64
+	extract map[string]processor.PartitionSource
 	stores  map[string]store.Store
 	order   []string // of the stores
 	closers []processor.Closer
@@ -62,7 +63,7 @@ func start(t testing.TB, plan *processor.Plan, caching bool) (*driver, error) {
 	d := &driver{
 		t: t, streamTime: -1, sources: map[string]processor.Source{}, stores: map[string]store.Store{},
 		queues: map[string][]record.Raw{}, written: map[string][]record.Raw{}, offsets: map[string]int64{},
-		extract: map[string]func(*record.Raw, int64) int64{},
+		extract: map[string]processor.PartitionSource{},
 	}
 	d.storeAt = &d.current.Context
 	engine := store.NewMemEngine()
@@ -86,8 +87,9 @@ func start(t testing.TB, plan *processor.Plan, caching bool) (*driver, error) {
 				source, ok := made.(processor.Source)
 				require.True(t, ok)
 				d.sources[topic] = source
-				if e, ok := made.(processor.TimestampExtractor); ok {
-					d.extract[topic] = e.Timestamp
+				if e, ok := made.(processor.TimedSource); ok {
+					d.extract[topic] = e.ForPartition()
+					d.sources[topic] = d.extract[topic]
 				}
 			}
 		}
@@ -148,8 +150,12 @@ func (d *driver) drain() error {
 }
 
 func (d *driver) process(topic string, r record.Raw) error {
-	if f := d.extract[topic]; f != nil {
-		if r.Timestamp = f(&r, d.streamTime); r.Timestamp < 0 {
+	if timed := d.extract[topic]; timed != nil {
+		var err error
+		if r.Timestamp, err = timed.Timestamp(&r, processor.Extraction{PartitionTime: d.streamTime}); err != nil {
+			return err
+		}
+		if r.Timestamp < 0 {
 			d.Dropped(topic, "negative timestamp")
 			return nil
 		}
@@ -282,6 +288,10 @@ func (d *driver) Schedule(
 	}
 	d.punctuators = append(d.punctuators, p)
 	return func() { p.cancelled = true }
+}
+
+func (d *driver) AddAlarm(string, string, processor.PunctuationType, processor.Alarm) (func(), error) {
+	return nil, errors.New("this driver has no timers: use tidemarktest")
 }
 
 func (d *driver) Output(topic string) (processor.Output, error) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
 )
 
@@ -17,9 +18,10 @@ type graphNode struct {
 	stores   []string
 	children []*graphNode
 	parents  []*graphNode
+	operator string // that declared it
 	position string
 	reset    processor.OffsetReset
-	extracts bool // a source with a timestamp extractor
+	extracts bool // a source with a timestamp extractor of its own
 	make     func(ctx processor.TaskContext) (any, error)
 	// bind, instead of make, returns it as of now: of a node that later declarations change. A plan that was built must
 	// not change with them.
@@ -27,6 +29,8 @@ type graphNode struct {
 	// keepsNullKeys says that records with a null key are of use to the node, as to a left join. They then enter the
 	// repartition topics above it.
 	keepsNullKeys bool
+	// guards is the repartition topic before which the node keeps null keys out, "" if it is not such a node.
+	guards string
 	// closes says when windows are final, of an aggregation with windows; nil of all others.
 	closes *windowsClose
 }
@@ -65,7 +69,7 @@ func (b *Builder) anyBelow(n *graphNode, is func(n *graphNode) bool) bool {
 		}
 		return slices.ContainsFunc(below, func(c *graphNode) bool { return is(c) || walk(c) })
 	}
-	return walk(n)
+	return slices.ContainsFunc(b.withMerged(n), walk)
 }
 
 // repartitioning returns the sinks that write what a source reads, if it reads a repartition topic.
@@ -86,11 +90,26 @@ func (b *Builder) repartitioning(source *graphNode) (sinks []*graphNode) {
 // storeDef is a declared store.
 type storeDef struct {
 	spec     store.Spec
+	operator string
 	position string
+	global   bool
+	// fromSource is of a store with a SourceTopic, see processor.StoreSpec.
+	fromSource func() func(records []record.Raw) []record.Raw
+}
+
+// globalDef is a declared global store.
+type globalDef struct {
+	source    *graphNode
+	processor *graphNode
+	store     *storeDef
+	// behind is how many other nodes were declared before, for the numbering of sub-topologies.
+	behind int
 }
 
 // sourceDef is what is known about a topic that is read.
 type sourceDef struct {
 	node  *graphNode
 	types string // of key and value and their serdes: the same topic may be read twice only with the same
+	// global says that the topic fills a global store. It is then read by nothing else.
+	global bool
 }

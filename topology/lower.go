@@ -35,16 +35,25 @@ func (b *Builder) MustBuild() *processor.Plan {
 func (b *Builder) check() []error {
 	var errs []error
 	if len(b.nodes) == 0 {
-		errs = append(errs, &BuildError{callerPosition(), "Build", "nothing was declared: begin with Stream or Table"})
+		what := "nothing was declared: begin with Stream or Table"
+		if len(b.globals) > 0 {
+			what = "only global stores were declared, and nothing that reads them: add a Stream or a Table"
+		}
+		errs = append(errs, &BuildError{callerPosition(), "Build", what})
 	}
 	used := make(map[string]bool)
 	for _, n := range b.nodes {
 		for _, name := range n.stores {
 			used[name] = true
-			if b.storeByName[name] == nil {
-				errs = append(errs, &BuildError{
-					n.position, "WithStores", fmt.Sprintf("there is no store %q: declare it with AddStore, or As on a table", name),
-				})
+			what := ""
+			switch def := b.storeByName[name]; {
+			case def == nil:
+				what = fmt.Sprintf("there is no store %q: declare it with AddStore, or As on a table", name)
+			case def.global:
+				what = fmt.Sprintf("the store %q is global: every processor can read it without being connected to it", name)
+			}
+			if what != "" {
+				errs = append(errs, &BuildError{n.position, "WithStores", what})
 			}
 		}
 	}
@@ -58,12 +67,20 @@ func (b *Builder) check() []error {
 	return errs
 }
 
+// internal reports whether a source reads a repartition topic.
+func (b *Builder) internal(n *graphNode) bool {
+	return slices.ContainsFunc(b.repartitions, func(r *processor.RepartitionTopic) bool {
+		return slices.Contains(n.topics, r.Name)
+	})
+}
+
 // lower makes the plan of a topology without mistakes.
 func (b *Builder) lower() *processor.Plan {
-	p := &processor.Plan{}
+	p, shape := &processor.Plan{}, b.mergeRepartitions()
 	for _, r := range b.repartitions {
-		topic := *r
-		p.Repartitions = append(p.Repartitions, &topic)
+		if topic := *r; !shape.topics[r.Name] {
+			p.Repartitions = append(p.Repartitions, &topic)
+		}
 	}
 	// In the order of their users, so that a flush of the caches, in this order, reaches each store after what feeds it:
 	// a table may have got its store only by what was declared below it.
@@ -72,25 +89,43 @@ func (b *Builder) lower() *processor.Plan {
 		for _, name := range n.stores {
 			if s := b.storeByName[name]; !added[name] {
 				added[name] = true
-				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position})
+				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position, FromSource: s.fromSource})
 			}
 		}
 	}
 	for _, n := range b.nodes {
-		children := make([]string, len(n.children))
-		for i, c := range n.children {
-			children[i] = c.name
+		if !shape.gone[n] {
+			lowered := n.lower(shape.childrenOf(n))
+			lowered.Internal = n.kind == processor.SourceNode && b.internal(n)
+			p.Nodes = append(p.Nodes, lowered)
 		}
-		newNode := n.make
-		if n.bind != nil {
-			newNode = n.bind()
-		}
-		p.Nodes = append(p.Nodes, &processor.Node{
-			Name: n.name, Kind: n.kind, Topics: slices.Clone(n.topics), Chooser: n.chooser,
-			Stores: slices.Clone(n.stores), Children: children,
-			New: newNode, Position: n.position, OffsetReset: n.reset,
+	}
+	behind := make([]int, len(b.globals))
+	for i, g := range b.globals {
+		behind[i] = g.behind
+		p.Globals = append(p.Globals, &processor.GlobalStore{
+			Source: g.source.lower(g.source.children), Processor: g.processor.lower(nil),
+			Store: &processor.StoreSpec{Spec: g.store.spec, Position: g.store.position},
 		})
 	}
-	p.Subtopologies = subtopologies(p)
+	p.Subtopologies = subtopologies(p, behind)
+	p.Unnamed = b.unnamed(p)
 	return p
+}
+
+// lower makes the node of a plan.
+func (n *graphNode) lower(below []*graphNode) *processor.Node {
+	children := make([]string, len(below))
+	for i, c := range below {
+		children[i] = c.name
+	}
+	newNode := n.make
+	if n.bind != nil {
+		newNode = n.bind()
+	}
+	return &processor.Node{
+		Name: n.name, Kind: n.kind, Operator: n.operator, Topics: slices.Clone(n.topics), Chooser: n.chooser,
+		Stores: slices.Clone(n.stores), Children: children,
+		New: newNode, Position: n.position, OffsetReset: n.reset,
+	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Mermaid draws a plan as a Mermaid flowchart, for documentation and dashboards: topics are stadiums, stores cylinders,
-// each sub-topology is a box.
+// each sub-topology is a box, and so is each global store.
 func Mermaid(p *processor.Plan) string {
 	m := mermaid{ids: make(map[string]string)}
 	m.out.WriteString("flowchart TD\n")
@@ -21,6 +21,14 @@ func Mermaid(p *processor.Plan) string {
 			fmt.Fprintf(&m.out, "    %s[(%s)]\n", m.id("s", s.Name), quoted(s.Name))
 		}
 		m.out.WriteString("  end\n")
+	}
+	for _, g := range p.Globals {
+		source, node, st := m.id("n", g.Source.Name), m.id("n", g.Processor.Name), m.id("s", g.Store.Name)
+		fmt.Fprintf(&m.out, "  subgraph sub%d[\"sub-topology %d, global\"]\n", g.ID, g.ID)
+		fmt.Fprintf(&m.out, "    %s[%s]\n    %s[%s]\n    %s[(%s)]\n  end\n", source, quoted(g.Source.Name),
+			node, quoted(g.Processor.Name), st, quoted(g.Store.Name))
+		topic := m.topic(g.Topic()) // draws it, once
+		fmt.Fprintf(&m.out, "  %s --> %s\n  %s --> %s\n  %s -.- %s\n", topic, source, source, node, node, st)
 	}
 	for _, n := range p.Nodes {
 		node := m.id("n", n.Name)
@@ -40,6 +48,11 @@ func Mermaid(p *processor.Plan) string {
 		}
 		for _, s := range n.Stores {
 			fmt.Fprintf(&m.out, "  %s -.- %s\n", node, m.id("s", s))
+		}
+	}
+	for _, s := range p.Stores {
+		if s.SourceTopic != "" {
+			fmt.Fprintf(&m.out, "  %s -. restores .-> %s\n", m.topic(s.SourceTopic), m.id("s", s.Name))
 		}
 	}
 	return m.out.String()

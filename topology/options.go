@@ -15,9 +15,10 @@ import (
 type (
 	// NodeOption is for operators without state: [Named].
 	NodeOption interface{ applyNode(c *nodeConfig) }
-	// SourceOption is for [Stream] (Kafka Streams' Consumed): [Named], [WithOffsetReset], [WithTimestampExtractor].
+	// SourceOption is for [Stream] and [AddGlobalStore] (Kafka Streams' Consumed): [Named], [WithOffsetReset],
+	// [WithTimestampExtractor], [WithTypedTimestampExtractor].
 	SourceOption interface{ applySource(c *sourceConfig) }
-	// TableOption is for [Table]: the options of a source and those of a store.
+	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }
 	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
 	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], [LateRecords], and [Named] for the node.
@@ -52,7 +53,9 @@ type (
 		nodeConfig
 
 		reset   processor.OffsetReset
-		extract func(r *record.Raw, partitionTime int64) int64
+		extract processor.TimestampExtractor
+		// typed is a func(record.Record[K, V], processor.Extraction) (int64, error); the source asserts the types.
+		typed any
 	}
 	tableConfig struct {
 		sourceConfig
@@ -194,11 +197,20 @@ func WithOffsetReset(reset processor.OffsetReset) Consumed {
 	return func(c *sourceConfig) { c.reset = reset }
 }
 
-// WithTimestampExtractor takes the event time, in milliseconds, from the record instead of using the record's timestamp
-// (Kafka Streams' TimestampExtractor). It sees the undecoded record, since it runs before the record is queued.
-// partitionTime is the highest time seen in the partition, -1 before the first. A negative result drops the record.
-func WithTimestampExtractor(extract func(r *record.Raw, partitionTime int64) int64) Consumed {
-	return func(c *sourceConfig) { c.extract = extract }
+// WithTimestampExtractor says where the event time of the topic's records comes from (Kafka Streams'
+// TimestampExtractor): one of package processor's, as processor.WallclockTimestampExtractor, or a function of your own
+// on the undecoded record. A negative result drops the record. Defaults to Config.TimestampExtractor; of several such
+// options the last counts.
+func WithTimestampExtractor(extract processor.TimestampExtractor) Consumed {
+	return func(c *sourceConfig) { c.extract, c.typed = extract, nil }
+}
+
+// WithTypedTimestampExtractor is [WithTimestampExtractor] with a function on the decoded record, whose Timestamp is the
+// record's own. Records are decoded when they come next in their partition, and only once.
+func WithTypedTimestampExtractor[K, V any](
+	extract func(r record.Record[K, V], at processor.Extraction) (timestamp int64, err error),
+) Consumed {
+	return func(c *sourceConfig) { c.extract, c.typed = nil, extract }
 }
 
 // Serdes is the option that [WithSerdes] returns.

@@ -62,7 +62,7 @@ func addRepartition[K, V any](
 	b.repartitions = append(b.repartitions, &processor.RepartitionTopic{
 		Name: topic, Partitions: partitions, Position: callerPosition(),
 	})
-	above := &graphNode{name: filter, kind: processor.ProcessorNode}
+	above := &graphNode{name: filter, kind: processor.ProcessorNode, guards: topic}
 	above.bind = func() func(ctx processor.TaskContext) (any, error) {
 		keep := b.anyBelow(above, func(n *graphNode) bool { return n.keepsNullKeys })
 		return func(ctx processor.TaskContext) (any, error) {

@@ -55,36 +55,51 @@ func addSource[K, V any](
 			continue
 		}
 		switch {
+		case first.global:
+			b.fail(operator, "topic %q already fills a global store, declared at %s: a topic is read by all instances "+
+				"or by tasks, not by both", topic, first.node.position)
 		case !slices.Equal(first.node.topics, topics):
 			b.fail(operator, "topic %q is already read, together with others, at %s: read %q once and use the stream twice",
 				topic, first.node.position, topics)
 		case first.types != types:
 			b.fail(operator, "topic %q is already read at %s as %s, here as %s", topic, first.node.position, first.types, types)
-		case first.node.reset != c.reset || first.node.extracts != (c.extract != nil):
+		case first.node.reset != c.reset || first.node.extracts != c.extracts():
 			b.fail(operator, "topic %q is already read at %s with other options", topic, first.node.position)
 		default:
 			return first.node
 		}
 	}
-	node := b.addNode(operator, &graphNode{
-		name: name, kind: processor.SourceNode, topics: topics, reset: c.reset, extracts: c.extract != nil,
-		make: func(ctx processor.TaskContext) (any, error) {
-			n := &sourceNode[K, V]{
-				userNode: userNode{ctx, name}, key: keySerde, value: valueSerde,
-				keyNull: record.NullnessOf[K](), valueNull: record.NullnessOf[V](),
-			}
-			if c.extract != nil {
-				return &extractingSourceNode[K, V]{sourceNode: n, extract: c.extract}, nil
-			}
-			return n, nil
-		},
-	})
+	node := b.addNode(operator, newSource(b, operator, name, topics, keySerde, valueSerde, c))
 	for _, topic := range topics {
 		if _, ok := b.sources[topic]; !ok {
 			b.sources[topic] = &sourceDef{node: node, types: types}
 		}
 	}
 	return node
+}
+
+// newSource makes the source node of topics.
+func newSource[K, V any](
+	b *Builder, operator, name string, topics []string, keySerde serde.Serde[K], valueSerde serde.Serde[V],
+	c sourceConfig,
+) *graphNode {
+	typed := typedExtractor[K, V](b, operator, c)
+	return &graphNode{
+		name: name, kind: processor.SourceNode, topics: topics, reset: c.reset, extracts: c.extracts(),
+		make: func(ctx processor.TaskContext) (any, error) {
+			n := &sourceNode[K, V]{
+				userNode: userNode{ctx, name}, key: keySerde, value: valueSerde,
+				keyNull: record.NullnessOf[K](), valueNull: record.NullnessOf[V](),
+			}
+			switch {
+			case typed != nil:
+				return &typedTimedSource[K, V]{sourceNode: n, extract: typed}, nil
+			case c.extract != nil:
+				return &rawTimedSource[K, V]{sourceNode: n, extract: c.extract}, nil
+			}
+			return n, nil
+		},
+	}
 }
 
 // sourceNode decodes records. Owned by the task goroutine.
@@ -100,41 +115,28 @@ type sourceNode[K, V any] struct {
 
 // ReceiveRaw implements processor.Source.
 func (n *sourceNode[K, V]) ReceiveRaw(raw *record.Raw) error {
-	if raw.Timestamp < 0 {
-		n.ctx.Dropped(n.name, "negative timestamp")
-		return nil
+	r, err := n.decode(raw)
+	if err != nil {
+		return err
 	}
-	r := record.Record[K, V]{
-		Timestamp: raw.Timestamp, Headers: raw.Headers, NullKey: raw.Key == nil, NullValue: raw.Value == nil,
-	}
-	var err error
+	return n.Forward(r)
+}
+
+func (n *sourceNode[K, V]) decode(raw *record.Raw) (r record.Record[K, V], err error) {
+	r.Timestamp, r.Headers = raw.Timestamp, raw.Headers
+	r.NullKey, r.NullValue = raw.Key == nil, raw.Value == nil
 	n.enter() // serdes are user code
 	if raw.Key != nil {
 		if r.Key, err = n.key.Decode(raw.Key); err != nil {
-			return &processor.DeserializationError{Node: n.name, Part: "key", Err: err}
+			return r, &processor.DeserializationError{Node: n.name, Part: "key", Err: err}
 		}
 		r.NullKey = n.keyNull.IsNull(r.Key, false)
 	}
 	if raw.Value != nil {
 		if r.Value, err = n.value.Decode(raw.Value); err != nil {
-			return &processor.DeserializationError{Node: n.name, Part: "value", Err: err}
+			return r, &processor.DeserializationError{Node: n.name, Part: "value", Err: err}
 		}
 		r.NullValue = n.valueNull.IsNull(r.Value, false)
 	}
-	return n.Forward(r)
-}
-
-// extractingSourceNode is a source whose records get their time from the user's function.
-type extractingSourceNode[K, V any] struct {
-	*sourceNode[K, V]
-
-	extract func(r *record.Raw, partitionTime int64) int64
-}
-
-var _ processor.TimestampExtractor = (*extractingSourceNode[string, string])(nil)
-
-// Timestamp implements processor.TimestampExtractor.
-func (n *extractingSourceNode[K, V]) Timestamp(r *record.Raw, partitionTime int64) int64 {
-	n.enter()
-	return n.extract(r, partitionTime)
+	return r, nil
 }

@@ -29,11 +29,11 @@ func TestSourceUndecodable(t *testing.T) {
 func TestSourceTimestamps(t *testing.T) {
 	b := topology.NewBuilder()
 	topology.Stream(b, "in", serde.String, serde.String,
-		topology.WithTimestampExtractor(func(r *record.Raw, partitionTime int64) int64 {
+		topology.WithTimestampExtractor(func(r *record.Raw, at processor.Extraction) (int64, error) {
 			if string(r.Value) == "bad" {
-				return -1
+				return -1, nil
 			}
-			return max(partitionTime, 0) + int64(len(r.Value))
+			return max(at.PartitionTime, 0) + int64(len(r.Value)), nil
 		})).To("out")
 	d := run(t, b, false)
 	d.pipe("in", kv("k", "four", 1))
@@ -41,15 +41,6 @@ func TestSourceTimestamps(t *testing.T) {
 	d.pipe("in", kv("k", "-", 1))
 	require.Equal(t, []string{"k=four@4", "k=-@4"}, d.take("out", text))
 	require.Len(t, d.dropped, 1)
-}
-
-func TestSourceDropsNegativeTimestamps(t *testing.T) {
-	b := topology.NewBuilder()
-	topology.Stream(b, "in", serde.String, serde.String).To("out")
-	d := run(t, b, false)
-	d.pipe("in", kv("k", "v", -1))
-	require.Empty(t, d.take("out", text))
-	require.Equal(t, []string{"negative timestamp"}, d.dropped)
 }
 
 func TestSourceOptions(t *testing.T) {

@@ -8,8 +8,9 @@ import (
 
 // subtopologies divides a plan into its connected parts: nodes are connected by edges and by stores, not by topics.
 // They are numbered in the order in which their first nodes were declared, so that an operator added at the end of a
-// program does not renumber the tasks of what stands before it.
-func subtopologies(p *processor.Plan) []*processor.Subtopology {
+// program does not renumber the tasks of what stands before it. A global store takes a number, as in Kafka Streams, but
+// is no sub-topology; behind is how many nodes were declared before each.
+func subtopologies(p *processor.Plan, behind []int) []*processor.Subtopology {
 	index := make(map[string]int, len(p.Nodes))
 	for i, n := range p.Nodes {
 		index[n.Name] = i
@@ -31,12 +32,22 @@ func subtopologies(p *processor.Plan) []*processor.Subtopology {
 	var (
 		all    []*processor.Subtopology
 		byRoot = make(map[int]*processor.Subtopology)
+		number int32
+		global int // the next one
 	)
+	numberGlobals := func(declared int) {
+		for ; global < len(behind) && behind[global] <= declared; global++ {
+			p.Globals[global].ID = number
+			number++
+		}
+	}
 	for i, n := range p.Nodes {
+		numberGlobals(i)
 		root := sets.find(i)
 		sub := byRoot[root]
 		if sub == nil {
-			sub = &processor.Subtopology{ID: int32(len(all))}
+			sub = &processor.Subtopology{ID: number}
+			number++
 			byRoot[root] = sub
 			all = append(all, sub)
 		}
@@ -49,6 +60,7 @@ func subtopologies(p *processor.Plan) []*processor.Subtopology {
 		case processor.ProcessorNode:
 		}
 	}
+	numberGlobals(len(p.Nodes))
 	for _, s := range p.Stores {
 		if i, ok := firstUser[s.Name]; ok {
 			sub := byRoot[sets.find(i)]

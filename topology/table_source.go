@@ -39,6 +39,9 @@ func tableOf[K, V any](
 		if state.store == "" {
 			state.store = storeName
 			addStoreFor(b, operator, node, storeName, c, keySerde, valueSerde)
+			if operator == "Table" {
+				reuseSource(b, parent, storeName, keySerde, valueSerde)
+			}
 		}
 	}
 	if c.store != "" {

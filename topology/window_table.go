@@ -143,8 +143,34 @@ func (t *windowTable[K, A]) checkLate(taken int) {
 // table returns the result, whose updates node forwards.
 func (t *windowTable[K, A]) table(node *graphNode, valueSerde serde.Serde[A]) *KTable[record.Windowed[K], A] {
 	return &KTable[record.Windowed[K], A]{
-		b: t.b, node: node, keySerde: t.keySerde, valueSerde: valueSerde, state: t.state,
+		b: t.b, node: node, keySerde: t.keySerde, valueSerde: valueSerde, state: t.state, view: t.view(),
 	}
+}
+
+// view reads the table from its store. Counted windows cannot be read: their store keeps what is counted, not results.
+func (t *windowTable[K, A]) view() tableView[record.Windowed[K], A] {
+	name := t.store
+	v := tableView[record.Windowed[K], A]{stores: func() []string { return []string{name} }}
+	switch t.by.(type) {
+	case SessionWindows:
+		v.open = func(ctx processor.TaskContext) (g tableGetter[record.Windowed[K], A], err error) {
+			sessions, err := processor.StateStore[*store.Session[K, A]](ctx, name)
+			g.get = func(key record.Windowed[K]) (A, int64, bool, error) {
+				return sessions.FetchWithTimestamp(key.Key, key.Window)
+			}
+			return g, err
+		}
+	case CountedWindows:
+	default:
+		v.open = func(ctx processor.TaskContext) (g tableGetter[record.Windowed[K], A], err error) {
+			windows, err := processor.StateStore[*store.Window[K, A]](ctx, name)
+			g.get = func(key record.Windowed[K]) (A, int64, bool, error) {
+				return windows.FetchWithTimestamp(key.Key, key.Window.Start)
+			}
+			return g, err
+		}
+	}
+	return v
 }
 
 // dropped reasons of windowed aggregations.

@@ -3,8 +3,11 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/tidemarkio/tidemark/bench/measure"
+	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/topology"
 )
@@ -22,6 +25,12 @@ func build(workload, in, out string, args measure.Args) (*topology.Builder, erro
 	case "count":
 		counts := topology.Count(input.GroupByKey(), topology.As("counts"))
 		counts.ToStream().To(out)
+	case "windowed":
+		size := time.Duration(args.Int("window-ms", windowMs)) * time.Millisecond
+		windowed := topology.WindowedBy(input.GroupByKey(), topology.Tumbling(size))
+		counts := topology.Count(windowed, topology.As("windows"))
+		// The key is the peer's: key@start.
+		topology.ToStreamBy(counts, windowName, serde.String).To(out)
 	case "repartition":
 		groups := uint64(args.Int("groups", 10_000))
 		grouped := topology.GroupBy(input, func(_ string, v []byte) string { return group(v, groups) },
@@ -34,9 +43,17 @@ func build(workload, in, out string, args measure.Args) (*topology.Builder, erro
 		counts := topology.MapValues(state.ToStream(), countOf, serde.Int64)
 		counts.To(out)
 	default:
-		return nil, fmt.Errorf("--workload count|restore|repartition, not %s", workload)
+		return nil, fmt.Errorf("--workload count|windowed|repartition|restore, not %s", workload)
 	}
 	return b, nil
+}
+
+// windowMs is the size of the windowed workload's windows.
+const windowMs = 10_000
+
+func windowName(w record.Windowed[string], _ int64) string {
+	name := append(make([]byte, 0, len(w.Key)+1+20), w.Key...)
+	return string(strconv.AppendInt(append(name, '@'), w.Window.Start, 10))
 }
 
 // group is the number at the head of a value modulo the number of groups, as g000000.

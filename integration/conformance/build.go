@@ -17,6 +17,7 @@ type (
 	windowedTable  = *topology.KTable[windowed, text]
 	groupedStream  = *topology.KGroupedStream[text, text]
 	groupedTable   = *topology.KGroupedTable[text, text]
+	globalTable    = *topology.GlobalKTable[text, text]
 )
 
 // operator adds a step to the topology and returns what later steps refer to by its id; nil if nothing.
@@ -34,6 +35,7 @@ func operators() map[string]operator {
 		suppressOperators(),
 		joinOperators(),
 		processOperators(),
+		globalOperators(),
 	} {
 		maps.Copy(all, family)
 	}
@@ -55,8 +57,8 @@ type build struct {
 }
 
 // buildTopology builds the topology of a case with the operators of the registry.
-func buildTopology(c *testCase) (*build, error) {
-	b := &build{Builder: topology.NewBuilder(), made: make(map[string]any)}
+func buildTopology(c *testCase, opts ...topology.BuilderOption) (*build, error) {
+	b := &build{Builder: topology.NewBuilder(opts...), made: make(map[string]any)}
 	known := operators()
 	for i := range c.Topology {
 		s := &c.Topology[i]

@@ -31,6 +31,7 @@ type step struct {
 	Topics    []string  `json:"topics"`
 	TSField   *int      `json:"tsField"`
 	Store     string    `json:"store"`
+	Global    bool      `json:"global"`
 	HistoryMs int64     `json:"historyMs"`
 	From      string    `json:"from"`
 	Left      string    `json:"left"`

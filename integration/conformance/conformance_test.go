@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/tidemarktest"
+	"github.com/tidemarkio/tidemark/topology"
 )
 
 const corpus = "testdata"
@@ -47,6 +48,30 @@ func TestCorpus(t *testing.T) {
 // their stores.
 func TestCorpusAcrossCrashes(t *testing.T) {
 	t.Parallel()
+	acrossCrashes(t)
+}
+
+// TestCorpusOptimized demands the same results of topologies that were optimised, also across crashes: tables are then
+// restored from their source topics.
+func TestCorpusOptimized(t *testing.T) {
+	t.Parallel()
+	cases, err := load(corpus, "", "")
+	require.NoError(t, err)
+	compared := 0
+	for i := range cases {
+		err := runCaseWith(&cases[i], func(*tidemarktest.Driver) error { return nil }, topology.OptimizeAll())
+		if _, ok := errors.AsType[*unknownError](err); ok {
+			continue
+		}
+		require.NoError(t, err, cases[i].ID)
+		compared++
+	}
+	t.Logf("%d cases compared", compared)
+	acrossCrashes(t, topology.OptimizeAll())
+}
+
+func acrossCrashes(t *testing.T, opts ...topology.BuilderOption) {
+	t.Helper()
 	cases, err := load(corpus, "", "")
 	require.NoError(t, err)
 	compared := 0
@@ -57,7 +82,7 @@ func TestCorpusAcrossCrashes(t *testing.T) {
 		}
 		err := runCaseWith(c, func(d *tidemarktest.Driver) error {
 			return errors.Join(d.TryCommit(), d.TryCrash())
-		})
+		}, opts...)
 		if _, ok := errors.AsType[*unknownError](err); ok {
 			continue
 		}

@@ -50,6 +50,8 @@ func addTableTableJoin(b *build, s *step) (any, error) {
 	switch left := b.made[s.Left].(type) {
 	case table:
 		return joinTables(b, s, left)
+	case windowedTable:
+		return joinTables(b, s, left)
 	default:
 		return nil, misplaced(s, left)
 	}

@@ -49,9 +49,9 @@ func addProcessValues(b *build, s *step) (any, error) {
 		textSerde(), connected(s)...), nil
 }
 
-// connected is the option that connects a step's processor to its store, if it has one.
+// connected is the option that connects a step's processor to its store, if it has one. A global one needs none.
 func connected(s *step) []topology.ProcessOption {
-	if s.Store == "" {
+	if s.Store == "" || s.Global {
 		return nil
 	}
 	return []topology.ProcessOption{topology.WithStores(s.Store)}

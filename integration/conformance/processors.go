@@ -16,6 +16,7 @@ type (
 	procContext = processor.Context[text, text]
 	textRecord  = record.Record[text, text]
 	textStore   = *store.KeyValue[text, text]
+	textGlobal  = *store.Global[text, text]
 )
 
 // proc is a processor made of functions; init may be missing.
@@ -285,6 +286,8 @@ func lookUp(s *step) *proc {
 				row = func(key text) (string, error) {
 					return rowOf(kv, key, func(n int64) string { return strconv.FormatInt(n, 10) })
 				}
+			case textGlobal:
+				row = func(key text) (string, error) { return rowOf(kv, key, show) }
 			default:
 				return fmt.Errorf("conformance: lookup in a %T", st)
 			}
@@ -303,7 +306,12 @@ func lookUp(s *step) *proc {
 	}
 }
 
-func rowOf[V any](kv *store.KeyValue[text, V], key text, shown func(V) string) (string, error) {
+// timestamped is a store of rows, of a task or global.
+type timestamped[V any] interface {
+	GetWithTimestamp(key text) (v V, timestamp int64, found bool, err error)
+}
+
+func rowOf[V any](kv timestamped[V], key text, shown func(V) string) (string, error) {
 	v, ts, found, err := kv.GetWithTimestamp(key)
 	if err != nil || !found {
 		return show(nil), err

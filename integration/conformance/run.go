@@ -14,6 +14,7 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
 	"github.com/tidemarkio/tidemark/tidemarktest"
+	"github.com/tidemarkio/tidemark/topology"
 )
 
 // runCase builds a case, pipes its events and compares. The error is the first difference, or an *unknownError.
@@ -21,9 +22,11 @@ func runCase(c *testCase) error {
 	return runCaseWith(c, func(*tidemarktest.Driver) error { return nil })
 }
 
-// runCaseWith is runCase; after is called behind each event.
-func runCaseWith(c *testCase, after func(d *tidemarktest.Driver) error) (err error) {
-	b, err := buildTopology(c)
+// runCaseWith is runCase with options of the builder; after is called behind each event.
+func runCaseWith(
+	c *testCase, after func(d *tidemarktest.Driver) error, opts ...topology.BuilderOption,
+) (err error) {
+	b, err := buildTopology(c, opts...)
 	if err != nil {
 		return err
 	}
@@ -144,6 +147,8 @@ func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
 	}
 	switch st := st.(type) {
 	case textStore:
+		return rows(st.All(), identity)
+	case textGlobal:
 		return rows(st.All(), identity)
 	case *store.KeyValue[text, int64]:
 		return rows(st.All(), decimal)

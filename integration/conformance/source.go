@@ -27,15 +27,15 @@ func addStream(b *build, s *step) (any, error) {
 }
 
 // timestampIn extracts the integer in a field of the value, if there is one.
-func timestampIn(i int) func(r *record.Raw, partitionTime int64) int64 {
-	return func(r *record.Raw, _ int64) int64 {
+func timestampIn(i int) processor.TimestampExtractor {
+	return func(r *record.Raw, _ processor.Extraction) (int64, error) {
 		if r.Value == nil {
-			return r.Timestamp
+			return r.Timestamp, nil
 		}
 		if fields := strings.Split(string(r.Value), ","); i < len(fields) && isInteger(fields[i]) {
-			return integer(fields[i])
+			return integer(fields[i]), nil
 		}
-		return r.Timestamp
+		return r.Timestamp, nil
 	}
 }
 

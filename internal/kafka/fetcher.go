@@ -100,6 +100,8 @@ type fetchPartition struct {
 	// out counts batches that the worker has not released. Invariant: 0 <= out <= batchesMax.
 	out      int
 	bytesMax int32
+	// told: the worker knows where the partition ended when it was first asked, which it must also if it ended at offset.
+	told bool
 	// ended: an error was delivered, nothing more is fetched.
 	ended bool
 	// solo: the last response with it could not be decoded; it is fetched alone to find the culprit.
@@ -211,6 +213,7 @@ func (f *Fetcher) deliver(ctx context.Context, p *fetchPartition, b *worker.Fetc
 	}
 	b.TopicPartition, b.Generation = p.tp, p.generation
 	p.offset = b.Next
+	p.told = true
 	p.out++
 	p.ended = b.Err != nil
 	f.mu.Unlock()

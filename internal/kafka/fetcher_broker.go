@@ -47,8 +47,9 @@ type fetchTarget struct {
 	bytesMax int32
 }
 
-// due takes the partitions to ask a broker for now and marks them in flight. busy says that others are left out only
-// because their batches are out; at is when the next one is due if none is now.
+// due takes the partitions to ask a broker for now and marks them in flight. busy says that the answer must not be
+// waited for long, as others are left out only because their batches are out; at is when the next one is due if none is
+// now.
 func (f *Fetcher) due(broker int32) (parts []fetchTarget, busy bool, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,6 +69,7 @@ func (f *Fetcher) due(broker int32) (parts []fetchTarget, busy bool, at time.Tim
 			return []fetchTarget{{p, p.offset, p.bytesMax}}, true, at
 		default:
 			p.inFlight = true
+			busy = busy || !p.told // tasks may be waiting to hear of it: no long poll
 			parts = append(parts, fetchTarget{p, p.offset, p.bytesMax})
 		}
 	}
@@ -130,7 +132,7 @@ func (f *Fetcher) answer(ctx context.Context, t fetchTarget, res *sarama.FetchRe
 		f.grow(ctx, t, partial(block))
 	case err == nil:
 		f.succeeded(t)
-		if d.next > t.from {
+		if d.next > t.from || f.untold(t) {
 			f.deliver(ctx, t.fetchPartition, &worker.Fetched{
 				Records: d.records, Next: d.next, HighWatermark: block.LastStableOffset,
 			})
@@ -149,6 +151,14 @@ func (f *Fetcher) landed(t fetchTarget) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t.inFlight = false
+}
+
+// untold reports that the worker has heard nothing of the partition since it was added: that it has no records beyond
+// the position is news, too, and other inputs of the task may be waiting for it.
+func (f *Fetcher) untold(t fetchTarget) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !t.told
 }
 
 func (f *Fetcher) succeeded(t fetchTarget) {

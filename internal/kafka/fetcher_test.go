@@ -111,6 +111,29 @@ func TestFetcherDelivers(t *testing.T) {
 	})
 }
 
+// A partition without records says so once after each Add: tasks with other inputs wait for it.
+func TestFetcherTellsOfAnEmptyPartition(t *testing.T) {
+	onBoth(t, func(t *testing.T, env producerEnv) {
+		tp := part(env.topic(t, 1, nil), 0)
+		f := env.fetcher(t, FetcherConfig{})
+		told := func(end int64) {
+			t.Helper()
+			b := next(t, f)
+			require.NoError(t, b.Err)
+			require.Empty(t, b.Records)
+			require.Equal(t, end, b.Next)
+			require.Equal(t, end, b.HighWatermark)
+			f.Release(b)
+		}
+		f.Add(tp, 0)
+		told(0)
+		env.produce(t, tp, "a")
+		require.Equal(t, []string{"a"}, drain(t, f, tp, 1), "and is not told again")
+		f.Add(tp, 1)
+		told(1)
+	})
+}
+
 // TestFetcherReadsCommitted interleaves two producers' transactions: a committed, an aborted one each, and plain
 // records.
 func TestFetcherReadsCommitted(t *testing.T) {

@@ -17,6 +17,10 @@ var law = []struct {
 	// The floor.
 	{"record", nil},
 	{"serde", []string{"record"}},
+	{"serde/registry", []string{"serde"}},
+	{"serde/avro", []string{"serde", "serde/registry"}},
+	{"serde/jsonschema", []string{"serde", "serde/registry"}},
+	{"serde/protobuf", []string{"serde", "serde/registry"}},
 	// State.
 	{"store", []string{"record", "serde"}},
 	{"store/storetest", []string{"record", "serde", "store"}},
@@ -72,7 +76,7 @@ var law = []struct {
 
 // public is what users may import.
 var public = []string{
-	".", "record", "serde", "store", "eos", "checkpointing/...", "processor", "topology", "tidemarktest", "dashboard",
+	".", "record", "serde/...", "store", "eos", "checkpointing/...", "processor", "topology", "tidemarktest", "dashboard",
 }
 
 // helpers may be imported from everywhere, also from the floor.
@@ -89,7 +93,11 @@ var doors = []struct {
 	{"github.com/dgraph-io/badger", []string{"store/badger.go", "store/badger_test.go"}, false},
 	{"github.com/stretchr/testify", []string{"integration", "store/storetest", "checkpointing/storage/storagetest"}, true},
 	{"github.com/cockroachdb/datadriven", nil, true},
-	{"github.com/twmb/franz-go", []string{"integration", "examples", "cmd"}, true},
+	{"github.com/twmb/franz-go", []string{"integration", "examples", "cmd", "serde/registry"}, true},
+	// What only users of a schema registry pay for.
+	{"github.com/twmb/avro", []string{"serde/avro", "integration"}, true},
+	{"github.com/google/jsonschema-go", []string{"serde/jsonschema"}, true},
+	{"google.golang.org/protobuf", []string{"serde/protobuf", "store/badger.go", "integration"}, true},
 }
 
 func TestImportLaw(t *testing.T) {

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -22,16 +23,31 @@ func (t *Task) Logger() *slog.Logger { return t.cfg.Logger }
 
 // Store implements processor.TaskContext.
 func (t *Task) Store(name string) (store.Store, error) {
-	s, ok := t.stores.Store(name)
-	if !ok {
-		return nil, fmt.Errorf("task %s: there is no store %q in this sub-topology: connect it to the processor",
-			t.cfg.ID, name)
+	if s, ok := t.stores.Store(name); ok {
+		return s, nil
 	}
-	return s, nil
+	if t.cfg.Global != nil {
+		s, ok, err := t.cfg.Global(name)
+		if err != nil {
+			return nil, fmt.Errorf("task %s: %w", t.cfg.ID, err)
+		}
+		if ok {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("task %s: there is no store %q in this sub-topology: connect it to the processor",
+		t.cfg.ID, name)
 }
+
+// errGlobalOutput is why a record of a global store cannot be dead-lettered.
+var errGlobalOutput = errors.New("what fills a global store is part of no transaction and writes to no topic: " +
+	"let the handler fail or continue where Failure.Task is record.GlobalTaskID()")
 
 // Output implements processor.TaskContext.
 func (t *Task) Output(topic string) (processor.Output, error) {
+	if t.cfg.ID == record.GlobalTaskID() {
+		return nil, errGlobalOutput
+	}
 	physical := t.cfg.Physical(topic)
 	if o, ok := t.outputs[physical]; ok {
 		return o, nil

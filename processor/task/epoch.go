@@ -53,6 +53,7 @@ func (t *Task) Seal() (*Epoch, error) {
 	for _, q := range t.queues {
 		e.Positions[q.tp] = Position{Offset: q.position, StreamTime: q.streamTime}
 	}
+	t.punctuators.seal()
 	t.sealed, t.dirty, t.commitRequested = e, false, false
 	t.epoch++
 	return e, nil
@@ -91,12 +92,23 @@ func (t *Task) Committed(ends []int64, wallClock int64) error {
 			t.changelog[name] = ends[i] // an unknown end keeps the older one: a restart replays a little more
 		}
 	}
+	for _, s := range t.cfg.Subtopology.Stores {
+		if s.SourceTopic == "" {
+			continue
+		}
+		// The input is the store's changelog: what was read of it is in the store.
+		tp := record.TopicPartition{Topic: t.cfg.Physical(s.SourceTopic), Partition: t.cfg.ID.Partition}
+		if p, ok := e.Positions[tp]; ok {
+			t.changelog[s.PositionKey()] = p.Offset
+		}
+	}
 	for tp, p := range e.Positions {
 		cp.Inputs[tp], cp.StreamTimes[tp] = p.Offset, p.StreamTime
 	}
 	if err := t.stores.Commit(cp); err != nil {
 		return fmt.Errorf("task %s: %w", t.cfg.ID, err)
 	}
+	t.punctuators.commit()
 	t.finish(e)
 	return nil
 }
@@ -122,6 +134,7 @@ func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
 		q.reset(p.Offset, p.StreamTime)
 		t.streamTime = max(t.streamTime, p.StreamTime)
 	}
+	t.punctuators.rollback()
 	t.dirty, t.commitRequested = false, false
 	return nil
 }

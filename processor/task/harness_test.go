@@ -40,7 +40,9 @@ func harnessConfig(t *testing.T, b *topology.Builder) task.Config {
 		Partitions: func(string) (int32, error) { return 1, nil },
 		Changelog:  func(name string) string { return "app-" + name + "-changelog" },
 		Logger:     slog.New(slog.DiscardHandler),
-		Stores:     store.SetConfig{Dir: t.TempDir(), CachingEnabled: true},
+		// Tests of other things pipe into one topic and expect results.
+		MaxTaskIdle: -1,
+		Stores:      store.SetConfig{Dir: t.TempDir(), CachingEnabled: true},
 	}
 	for _, topic := range cfg.Subtopology.SourceTopics {
 		cfg.Inputs = append(cfg.Inputs, tp(topic))

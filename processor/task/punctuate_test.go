@@ -9,7 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/topology"
 )
 
 type textContext = processor.Context[string, string]
@@ -170,4 +172,99 @@ func TestFailingPunctuator(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A punctuator that fired in an epoch that is dropped is due again: what it did is undone.
+func TestPunctuatorsAndRollback(t *testing.T) {
+	p := &probe{
+		init: func(ctx textContext) error {
+			ctx.Schedule(10*time.Millisecond, processor.StreamTime, func(now int64) error { return tell(ctx, now) })
+			ctx.Schedule(100*time.Millisecond, processor.WallClockTime, func(now int64) error { return tell(ctx, now) })
+			return nil
+		},
+		process: func(textContext, record.Record[string, string]) error { return nil },
+	}
+	h := open(t, harnessConfig(t, through(p)))
+	h.pipe("in", raw(0, 3, "", ""))
+	require.Equal(t, []string{"fired=3"}, h.commit()["out"])
+	again := func() {
+		t.Helper()
+		h.pipe("in", raw(1, 9, "", ""), raw(2, 12, "", ""), raw(3, 18, "", ""))
+		require.NoError(t, h.Punctuate(100))
+		require.NoError(t, h.Punctuate(101))
+		require.Equal(t, []string{"fired=12", "fired=100"}, h.outputsOf()["out"])
+	}
+	again()
+	h.rollback()
+	require.Equal(t, int64(3), h.StreamTime())
+	require.Equal(t, int64(100), h.NextWallClock())
+	again()
+	h.seal()
+	h.pipe("in", raw(4, 25, "", ""))
+	h.rollback()
+	again()
+	e := h.seal()
+	h.pipe("in", raw(4, 25, "", "")) // the next epoch, while this one commits
+	h.committedEpoch(e, -1)
+	h.rollback()
+	require.Equal(t, int64(18), h.StreamTime())
+	h.pipe("in", raw(4, 19, "", ""), raw(5, 25, "", ""))
+	require.Equal(t, []string{"fired=25"}, h.commit()["out"])
+	require.Equal(t, int64(200), h.NextWallClock())
+}
+
+// After a restart stream time goes on where it was committed, and schedules begin anew: with the first record, even if
+// that is older than stream time.
+func TestPunctuatorsAfterARestart(t *testing.T) {
+	p := scheduled(10*time.Millisecond, processor.StreamTime, tell)
+	cfg := harnessConfig(t, through(p))
+	h := open(t, cfg)
+	h.pipe("in", raw(0, 25, "", ""))
+	h.commit()
+	h.pipe("in", raw(1, 99, "", "")) // never committed
+	require.NoError(t, h.Close(false))
+
+	tk, err := task.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	defer tk.Close(false)
+	next := &harness{t: t, cfg: cfg, Task: tk, committed: h.committed}
+	require.NoError(t, tk.Init(h.committed, nil, 1, 0))
+	require.Equal(t, int64(25), tk.StreamTime())
+	require.Empty(t, next.outputsOf())
+	next.pipe("in", raw(1, 7, "", ""), raw(2, 29, "", ""), raw(3, 30, "", ""))
+	require.Equal(t, []string{"fired=25", "fired=30"}, next.commit()["out"])
+	require.Equal(t, int64(30), next.committed[tp("in")].StreamTime)
+}
+
+// Partition times survive one by one, since extractors ask for them.
+func TestPartitionTimesSurvive(t *testing.T) {
+	b := topology.NewBuilder()
+	var seen []int64
+	extract := topology.WithTimestampExtractor(func(r *record.Raw, at processor.Extraction) (int64, error) {
+		seen = append(seen, at.PartitionTime)
+		return processor.UsePreviousTimeOnInvalidTimestamp(r, at)
+	})
+	texts(b, "a", extract).Merge(texts(b, "b", extract)).To("out")
+	cfg := harnessConfig(t, b)
+	h := open(t, cfg)
+	h.pipe("a", raw(0, 50, "a", ""))
+	h.pipe("b", raw(0, 20, "b", ""))
+	h.commit()
+	h.pipe("a", raw(1, 70, "a", ""))
+	h.rollback()
+	seen = nil
+	h.pipe("a", raw(1, -1, "a", ""))
+	require.Equal(t, []int64{50}, seen, "a rollback takes back time")
+	require.NoError(t, h.Close(false))
+
+	tk, err := task.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	defer tk.Close(false)
+	next := &harness{t: t, cfg: cfg, Task: tk, committed: h.committed}
+	require.NoError(t, tk.Init(h.committed, nil, 1, 0))
+	require.Equal(t, int64(50), tk.StreamTime())
+	seen = nil
+	next.pipe("b", raw(1, -1, "b", ""))
+	next.pipe("a", raw(1, -1, "a", ""))
+	require.Equal(t, []int64{20, 50}, seen)
 }

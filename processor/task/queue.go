@@ -1,6 +1,8 @@
 package task
 
 import (
+	"runtime/debug"
+
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -16,22 +18,22 @@ type Input struct {
 	Token any
 }
 
-// timestamper is a source that extracts timestamps from records itself (timestamp.extractor).
-type timestamper interface {
-	// Timestamp returns the event time; partitionTime is the highest seen so far, -1 before the first. Negative: drop.
-	Timestamp(r *record.Raw, partitionTime int64) int64
-}
-
 // queue holds the fetched, unprocessed records of one input partition. Owned by the task goroutine.
 type queue struct {
-	tp        record.TopicPartition
-	source    processor.Source
-	extractor timestamper // nil: the record's own timestamp
+	tp     record.TopicPartition
+	node   string // of the source
+	source processor.Source
+	timed  processor.PartitionSource    // source, if it extracts timestamps itself
+	given  processor.TimestampExtractor // else the application's; nil: the record's own timestamp, which must be valid
 
 	batches []Input
 	at      int         // of the next record in batches[0]
-	headTS  int64       // timestamp of that record
 	current *record.Raw // the record taken last
+	// headTS is the timestamp of the next record, if headKnown. Extractors, which are user code, run as late as they can:
+	// when the record is compared with those of other queues, or taken.
+	headTS    int64
+	headKnown bool
+	headErr   error // why the next record has no timestamp
 
 	// streamTime is the partition time: the highest timestamp processed, -1 before the first.
 	streamTime int64
@@ -39,60 +41,84 @@ type queue struct {
 	// Invariant: position never goes back, except by reset.
 	position      int64
 	highWatermark int64
+	idle          queueIdle
 }
 
-func newQueue(tp record.TopicPartition, source processor.Source) *queue {
-	q := &queue{tp: tp, source: source, streamTime: -1}
-	q.extractor, _ = source.(timestamper)
+func newQueue(tp record.TopicPartition, node string, source processor.Source) *queue {
+	q := &queue{tp: tp, node: node, source: source, streamTime: -1}
+	if t, ok := source.(processor.TimedSource); ok {
+		q.timed = t.ForPartition()
+		q.source = q.timed
+	}
 	return q
 }
 
 // reset empties the queue and sets where it continues.
 func (q *queue) reset(position, streamTime int64) {
 	q.batches, q.at, q.position, q.streamTime, q.current = nil, 0, position, streamTime, nil
+	q.headKnown, q.headErr, q.idle = false, nil, queueIdle{}
 }
 
 func (q *queue) empty() bool { return len(q.batches) == 0 }
 
-// headTimestamp returns the event time of the next record. The queue must not be empty.
-func (q *queue) headTimestamp() int64 { return q.headTS }
-
-// loadHead extracts the timestamp of the next record.
-func (q *queue) loadHead() {
-	r := &q.batches[0].Records[q.at]
-	q.headTS = r.Timestamp
-	if q.extractor != nil {
-		q.headTS = q.extractor.Timestamp(r, q.streamTime)
+// headTimestamp returns the event time of the next record. The queue must not be empty. A record that has none comes
+// before all others: it only waits to be dealt with.
+func (q *queue) headTimestamp(t *Task) int64 {
+	if !q.headKnown {
+		q.headKnown = true
+		if q.headTS, q.headErr = q.extract(t); q.headErr != nil {
+			q.headTS = -1
+		}
 	}
+	return q.headTS
 }
 
-// next takes the next record; drop says that its timestamp is negative. A batch that is used up is released.
-// The record holds until the following call of next.
-func (q *queue) next(released *[]any) (r *record.Raw, drop bool) {
+// extract determines the event time of the next record. A panic of an extractor becomes an error.
+func (q *queue) extract(t *Task) (timestamp int64, err error) {
+	r := &q.batches[0].Records[q.at]
+	if q.timed == nil && q.given == nil && r.Timestamp >= 0 {
+		return r.Timestamp, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{value: p, stack: debug.Stack()}
+		}
+	}()
+	at := processor.Extraction{TopicPartition: q.tp, PartitionTime: q.streamTime, WallClock: t.wallClock}
+	t.running = q.node
+	switch {
+	case q.timed != nil:
+		return q.timed.Timestamp(r, at)
+	case q.given != nil:
+		return q.given(r, at)
+	}
+	return processor.FailOnInvalidTimestamp(r, at)
+}
+
+// next takes the next record, with its event time. The error says that it has none; a negative one, that it is to be
+// dropped. A batch that is used up is released. The record holds until the following call of next.
+func (q *queue) next(t *Task) (*record.Raw, error) {
+	ts, err := q.headTimestamp(t), q.headErr
 	b := &q.batches[0]
-	r = &b.Records[q.at]
-	ts := q.headTS
-	r.Timestamp = ts
-	q.current = r
+	r := &b.Records[q.at]
+	if err == nil {
+		r.Timestamp = ts
+	}
+	q.current, q.headErr = r, nil
 	q.at++
+	// Without an extractor the next timestamp is at hand, and one that is valid needs no more care.
 	if q.at < len(b.Records) {
 		q.position = r.Offset + 1
-		if q.extractor == nil {
-			q.headTS = b.Records[q.at].Timestamp
-		} else {
-			// Partition time includes this record: the extractor of the next one may ask for it.
-			q.headTS = q.extractor.Timestamp(&b.Records[q.at], max(q.streamTime, ts))
-		}
-		return r, ts < 0
+		q.headTS = b.Records[q.at].Timestamp
+		q.headKnown = q.timed == nil && q.given == nil && q.headTS >= 0
+		return r, err
 	}
 	q.position = b.Next
-	*released = append(*released, b.Token)
+	t.released = append(t.released, b.Token)
 	q.batches[0] = Input{}
 	q.batches, q.at = q.batches[1:], 0
-	if len(q.batches) > 0 {
-		q.loadHead()
-	}
-	return r, ts < 0
+	q.headKnown = false
+	return r, err
 }
 
 // last returns a copy of the record taken last.
@@ -101,7 +127,7 @@ func (q *queue) last() record.Raw { return *q.current }
 // Add queues a batch. The records must continue where the last batch of the partition ended.
 func (t *Task) Add(in Input) {
 	q := t.byInput[in.TopicPartition]
-	q.highWatermark = in.HighWatermark
+	q.heard(in.HighWatermark)
 	if len(in.Records) == 0 {
 		// Markers only. The position moves behind what is queued: at once if nothing is.
 		if q.empty() {
@@ -118,7 +144,8 @@ func (t *Task) Add(in Input) {
 	q.batches = append(q.batches, in)
 	if len(q.batches) == 1 {
 		q.at = 0
-		q.loadHead()
+		q.headKnown = false
+		q.idle.deadline, q.idle.enforced = 0, false
 	}
 }
 

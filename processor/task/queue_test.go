@@ -105,14 +105,14 @@ func TestLowestTimestampFirst(t *testing.T) {
 
 func TestExtractorDecidesOrderAndTime(t *testing.T) {
 	var partitionTimes []int64
-	h := open(t, harnessConfig(t, merged(topology.WithTimestampExtractor(func(r *record.Raw, partitionTime int64) int64 {
-		partitionTimes = append(partitionTimes, partitionTime)
-		ts, err := strconv.ParseInt(string(r.Value), 10, 64)
-		if err != nil {
-			return -1
+	extract := func(r *record.Raw, at processor.Extraction) (int64, error) {
+		partitionTimes = append(partitionTimes, at.PartitionTime)
+		if string(r.Value) == "x" {
+			return -1, nil
 		}
-		return ts
-	}))))
+		return strconv.ParseInt(string(r.Value), 10, 64)
+	}
+	h := open(t, harnessConfig(t, merged(topology.WithTimestampExtractor(extract))))
 	h.add("a", 2, raw(0, 999, "a", "20"), raw(1, 0, "a", "x"))
 	h.add("a", 3, raw(2, 0, "a", "7"))
 	h.add("b", 1, raw(0, 10, "b", "10"))
@@ -122,16 +122,6 @@ func TestExtractorDecidesOrderAndTime(t *testing.T) {
 	require.Equal(t, []int64{-1, 20, 20}, partitionTimes)
 	require.Equal(t, task.Position{Offset: 3, StreamTime: 20}, position(e, "a"))
 	require.Equal(t, uint64(1), h.Metrics().Dropped)
-}
-
-func TestNegativeTimestampsAreDropped(t *testing.T) {
-	h := open(t, harnessConfig(t, through(&probe{})))
-	h.add("in", 4, raw(0, -1, "a", "1"), raw(1, 5, "b", "2"), raw(2, -7, "c", "3"))
-	h.process()
-	e := h.seal()
-	require.Equal(t, map[string][]string{"out": {"b=2"}}, written(e))
-	require.Equal(t, task.Position{Offset: 4, StreamTime: 5}, position(e, "in"), "they count as processed")
-	require.Equal(t, task.Metrics{Processed: 3, Dropped: 2}, h.Metrics())
 }
 
 func TestCommitRequestStopsProcessing(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"runtime/debug"
+	"time"
 
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
@@ -28,7 +29,15 @@ type Config struct {
 	// Changelog returns the physical changelog topic of a store.
 	Changelog func(storeName string) string
 	Handlers  Handlers
-	Logger    *slog.Logger
+	// TimestampExtractor serves the sources that have none of their own, but not those of repartition topics; nil is
+	// processor.FailOnInvalidTimestamp.
+	TimestampExtractor processor.TimestampExtractor
+	// MaxTaskIdle says what to do while an input is empty, see idle.go.
+	MaxTaskIdle time.Duration
+	Logger      *slog.Logger
+
+	// Global makes a view of a global store for this task; false if there is none of that name. Nil: there are none.
+	Global func(storeName string) (store.Store, bool, error)
 
 	// Stores configures the store set; ID, specs and context are filled in by Open.
 	Stores store.SetConfig
@@ -52,10 +61,13 @@ type Task struct {
 	byInput map[record.TopicPartition]*queue
 	outputs map[string]*output
 
-	streamTime  int64
-	wallClock   int64
-	running     string // node whose user code runs, for panics
-	punctuators punctuators
+	empty      int // queues, as of the last pick
+	streamTime int64
+	wallClock  int64
+	// idleDeadline is until when Process waits for an empty input, neverIdle if it waits for none.
+	idleDeadline int64
+	running      string // node whose user code runs, for panics
+	punctuators  punctuators
 
 	epoch record.Epoch // of the active, unsealed epoch
 	// changelog is, by store, the offset behind its last committed changelog record.
@@ -75,6 +87,8 @@ type Metrics struct {
 	Processed uint64 // input records
 	Dropped   uint64 // records that operators skipped
 	Failed    uint64 // records that an error handler let pass
+	// Enforced counts records that were processed while an input was empty (enforced-processing).
+	Enforced uint64
 }
 
 type instance struct {
@@ -90,6 +104,8 @@ func Open(ctx context.Context, cfg Config) (*Task, error) {
 		byInput:    make(map[record.TopicPartition]*queue),
 		outputs:    make(map[string]*output),
 		streamTime: -1,
+
+		idleDeadline: neverIdle,
 	}
 	sc := cfg.Stores
 	sc.TaskID, sc.Context = cfg.ID, &t.meta.Context
@@ -134,7 +150,11 @@ func (t *Task) build() error {
 
 // buildQueues gives each input partition its queue and source node.
 func (t *Task) buildQueues() error {
-	sources := make(map[string]processor.Source)
+	type source struct {
+		processor.Source
+		*processor.Node
+	}
+	sources := make(map[string]source)
 	for _, in := range t.nodes {
 		if in.node.Kind != processor.SourceNode {
 			continue
@@ -144,7 +164,7 @@ func (t *Task) buildQueues() error {
 			return fmt.Errorf("task %s: source %q cannot receive records", t.cfg.ID, in.node.Name)
 		}
 		for _, topic := range in.node.Topics {
-			sources[t.cfg.Physical(topic)] = src
+			sources[t.cfg.Physical(topic)] = source{src, in.node}
 		}
 	}
 	for _, tp := range t.cfg.Inputs {
@@ -152,7 +172,10 @@ func (t *Task) buildQueues() error {
 		if !ok {
 			return fmt.Errorf("task %s: no source reads %s", t.cfg.ID, tp)
 		}
-		q := newQueue(tp, src)
+		q := newQueue(tp, src.Name, src.Source)
+		if q.timed == nil && !src.Internal {
+			q.given = t.cfg.TimestampExtractor
+		}
 		t.queues = append(t.queues, q)
 		t.byInput[tp] = q
 	}
@@ -192,13 +215,17 @@ func (t *Task) Init(
 }
 
 // Process handles up to limit records, lowest timestamp first, and returns how many. It returns early when a processor
-// asked for a commit. After an error that no handler let pass the task can only be rolled back.
+// asked for a commit, and when it waits for an input that is empty. After an error that no handler let pass the task
+// can only be rolled back.
 func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
-	t.wallClock = wallClock
+	t.wallClock, t.idleDeadline = wallClock, neverIdle
 	for n < limit && !t.commitRequested {
 		q := t.pick()
-		if q == nil {
+		if q == nil || t.empty > 0 && !t.mayGoOn() {
 			return n, nil
+		}
+		if t.empty > 0 {
+			t.goesOn()
 		}
 		done, err := t.drain(q, limit-n)
 		n += done
@@ -210,14 +237,16 @@ func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
 	return n, nil
 }
 
-// pick returns the queue with the lowest head timestamp, nil if all are empty.
+// pick returns the queue with the lowest head timestamp, nil if all are empty, and counts the empty ones.
 func (t *Task) pick() *queue {
 	var best *queue
+	t.empty = 0
 	for _, q := range t.queues {
 		if q.empty() {
+			t.empty++
 			continue
 		}
-		if best == nil || q.headTimestamp() < best.headTimestamp() {
+		if best == nil || q.headTimestamp(t) < best.headTimestamp(t) {
 			best = q
 		}
 	}
@@ -257,10 +286,14 @@ func (t *Task) step(q *queue, limit int, n *int) (err error) {
 	}()
 	end := *n + limit
 	for *n < end && !q.empty() {
-		r, drop := q.next(&t.released)
+		r, err := q.next(t)
 		*n++
 		t.meta.Offset, t.meta.Timestamp, t.meta.Headers = r.Offset, r.Timestamp, r.Headers
-		if drop {
+		if err != nil {
+			t.running = q.node
+			return err
+		}
+		if r.Timestamp < 0 {
 			t.Dropped(q.tp.Topic, "negative timestamp")
 			continue
 		}
@@ -290,7 +323,7 @@ func (t *Task) HeadTimestamp() (timestamp int64, ok bool) {
 	if q == nil {
 		return 0, false
 	}
-	return q.headTimestamp(), true
+	return q.headTimestamp(t), true
 }
 
 // Punctuate fires the wall-clock punctuators that are due.

@@ -7,6 +7,9 @@
 //	              ▲                                                       ▼
 //	              └──── outcome ──── committer (commit.go): Begin ─► Send ∥ SendOffsets ─► Commit ──► Producer
 //
+// Beside them Global (global.go) keeps the global stores: a task that reads whole topics, without a group and without
+// transactions. It is opened before the group runs, and closed when the workers have ended.
+//
 // Goroutines: one per worker (loop.go), one per worker for commits, one per task while it is restored or closed. A
 // task belongs to one of them at a time and is handed over by message; the only lock is the Manager's, over the list
 // of tasks.

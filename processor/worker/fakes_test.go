@@ -218,6 +218,7 @@ type fakeFetcher struct {
 	at          map[record.TopicPartition]int64
 	generation  map[record.TopicPartition]uint64
 	outstanding map[record.TopicPartition]bool
+	told        map[record.TopicPartition]bool // something was delivered since the Add
 	added       []string
 	batches     chan *Fetched
 	batchMax    int64
@@ -226,7 +227,8 @@ type fakeFetcher struct {
 func newFakeFetcher(c *cluster) *fakeFetcher {
 	f := &fakeFetcher{
 		c: c, at: make(map[record.TopicPartition]int64), generation: make(map[record.TopicPartition]uint64),
-		outstanding: make(map[record.TopicPartition]bool), batches: make(chan *Fetched, 10_000), batchMax: 3,
+		outstanding: make(map[record.TopicPartition]bool), told: make(map[record.TopicPartition]bool),
+		batches: make(chan *Fetched, 10_000), batchMax: 3,
 	}
 	c.mu.Lock()
 	c.fetcher = f
@@ -237,7 +239,7 @@ func newFakeFetcher(c *cluster) *fakeFetcher {
 func (f *fakeFetcher) Add(tp record.TopicPartition, offset int64) {
 	f.mu.Lock()
 	f.generation[tp]++
-	f.at[tp], f.outstanding[tp] = offset, false
+	f.at[tp], f.outstanding[tp], f.told[tp] = offset, false, false
 	f.added = append(f.added, fmt.Sprintf("%s@%d", tp, offset))
 	f.mu.Unlock()
 	f.deliver(tp)
@@ -265,7 +267,7 @@ func (f *fakeFetcher) deliver(tp record.TopicPartition) {
 	switch {
 	case at < start:
 		b.Err = ErrOffsetOutOfRange
-	case at >= int64(len(log)):
+	case at >= int64(len(log)) && f.told[tp]:
 		return
 	default:
 		b.Next = min(at+f.batchMax, int64(len(log)))
@@ -275,7 +277,7 @@ func (f *fakeFetcher) deliver(tp record.TopicPartition) {
 			}
 		}
 	}
-	f.at[tp], f.outstanding[tp] = b.Next, true
+	f.at[tp], f.outstanding[tp], f.told[tp] = b.Next, true, true
 	f.batches <- b
 }
 

@@ -115,7 +115,8 @@ func (w *Worker) wait(ctx context.Context, timer <-chan time.Time) error {
 	}
 }
 
-// waitFor returns how long the worker may sleep: to the next commit or the next punctuator.
+// waitFor returns how long the worker may sleep: to the next commit, the next punctuator, or the end of a wait for an
+// input.
 func (w *Worker) waitFor() time.Duration {
 	d := idleWait
 	now := w.cfg.Clock.Now()
@@ -127,7 +128,8 @@ func (w *Worker) waitFor() time.Duration {
 			}
 			d = min(d, due.Sub(now))
 		}
-		if next := r.task.NextWallClock(); next < now.Add(d).UnixMilli() {
+		next := min(r.task.NextWallClock(), r.task.IdleUntil())
+		if next < now.Add(d).UnixMilli() {
 			d = min(d, time.UnixMilli(next).Sub(now))
 		}
 	}

@@ -32,7 +32,7 @@ type Fetched struct {
 	TopicPartition record.TopicPartition
 	Records        []record.Raw
 	// Next is the position behind the batch. It also moves over transaction markers and aborted records, so a batch
-	// may have a Next and no records.
+	// may have a Next and no records. After Add a first batch comes even if there is nothing to read, to say so.
 	Next int64
 	// HighWatermark is the end of the partition (last stable offset) when the batch was fetched, for lag.
 	HighWatermark int64

@@ -109,7 +109,7 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", id, err)
 	}
-	logs, err := r.changelogs(ctx, cfg)
+	logs, err := r.changelogs(ctx, cfg, positions)
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", id, err)
 	}
@@ -137,27 +137,36 @@ type changelogOf struct {
 	retention  time.Duration // of tombstones
 	from       int64         // where the replay begins
 	base       string
+	key        string // of its position in a checkpoint
+	// rows is of an input topic that is the store's changelog: it makes changelog records of the topic's.
+	rows func(records []record.Raw) []record.Raw
 }
 
-// changelogs finds the extent of each store's changelog partition, and waits until all of it is decided.
-func (r *Restorer) changelogs(ctx context.Context, cfg task.Config) ([]*changelogOf, error) {
+// changelogs finds the extent of each store's changelog partition, and waits until all of it is decided. An input topic
+// that is a changelog ends where the input continues: the rows behind that have not been processed.
+func (r *Restorer) changelogs(
+	ctx context.Context, cfg task.Config, positions map[record.TopicPartition]task.Position,
+) ([]*changelogOf, error) {
 	var logs []*changelogOf
-	var tps []record.TopicPartition
+	var tps, written []record.TopicPartition
 	for _, s := range cfg.Subtopology.Stores {
 		if s.LoggingDisabled {
 			continue
 		}
-		topic := cfg.Changelog(s.Name)
-		tp := record.TopicPartition{Topic: topic, Partition: cfg.ID.Partition}
-		logs = append(logs, &changelogOf{
-			store: s.Name, tp: tp, retention: changelog.DeleteRetention(r.cfg.ChangelogConfig(topic)),
-		})
-		tps = append(tps, tp)
+		l := &changelogOf{store: s.Name, key: s.PositionKey()}
+		l.tp = record.TopicPartition{Topic: cfg.Changelog(s.Name), Partition: cfg.ID.Partition}
+		if s.SourceTopic != "" {
+			l.tp.Topic, l.rows = cfg.Physical(s.SourceTopic), s.FromSource()
+		} else {
+			written = append(written, l.tp)
+		}
+		l.retention = changelog.DeleteRetention(r.cfg.ChangelogConfig(l.tp.Topic))
+		logs, tps = append(logs, l), append(tps, l.tp)
 	}
 	if len(logs) == 0 {
 		return nil, nil
 	}
-	ends, err := r.decidedEnds(ctx, tps)
+	ends, err := r.decidedEnds(ctx, written)
 	if err != nil {
 		return nil, err
 	}
@@ -167,62 +176,17 @@ func (r *Restorer) changelogs(ctx context.Context, cfg task.Config) ([]*changelo
 	}
 	for _, l := range logs {
 		l.start, l.end = starts[l.tp], ends[l.tp]
+		if l.rows != nil {
+			l.end = positions[l.tp].Offset
+		}
 	}
 	return logs, nil
 }
 
-// open opens the task on its local state if that may be trusted and caught up, else on an empty directory. Local state
-// that cannot be used is removed, loudly: that is a full restore, and somebody will ask why.
+// open opens the task on its local state if that may be trusted and caught up, else on an empty directory.
 func (r *Restorer) open(ctx context.Context, cfg task.Config, logs []*changelogOf) (*task.Task, error) {
-	id := cfg.ID
-	trusted, reason := r.cfg.StateDir.Trusted(id)
-	if !trusted {
-		if err := r.discard(id, reason); err != nil {
-			return nil, err
-		}
-	}
-	t, err := r.openOnce(ctx, cfg)
-	if _, ok := errors.AsType[*store.CorruptError](err); ok {
-		if err := r.discard(id, err.Error()); err != nil {
-			return nil, err
-		}
-		t, err = r.openOnce(ctx, cfg)
-	}
-	if err != nil {
-		return nil, err
-	}
-	reason = r.chooseBases(t, logs)
-	if reason == "" {
-		return t, nil
-	}
-	if err := t.Close(false); err != nil {
-		return nil, err
-	}
-	if err := r.discard(id, reason); err != nil {
-		return nil, err
-	}
-	if t, err = r.openOnce(ctx, cfg); err != nil {
-		return nil, err
-	}
-	r.chooseBases(t, logs)
-	return t, nil
-}
-
-func (r *Restorer) openOnce(ctx context.Context, cfg task.Config) (*task.Task, error) {
-	cfg.Stores.Dir = r.cfg.StateDir.TaskDir(cfg.ID)
-	if err := r.cfg.StateDir.MarkOpen(cfg.ID); err != nil {
-		return nil, err
-	}
-	return task.Open(ctx, cfg)
-}
-
-// discard removes the local state of a task.
-func (r *Restorer) discard(id record.TaskID, reason string) error {
-	if reason != "" {
-		r.cfg.Logger.Error("local state cannot be used: restoring from the changelog", slog.String("task", id.String()),
-			slog.String("directory", r.cfg.StateDir.TaskDir(id)), slog.String("reason", reason))
-	}
-	return r.cfg.StateDir.Remove(id)
+	o := opener{dir: r.cfg.StateDir, logger: r.cfg.Logger}
+	return o.open(ctx, cfg, func(t *task.Task) string { return r.chooseBases(t, logs) })
 }
 
 // chooseBases decides for each store where its replay begins. It returns why local state cannot be used, "" if it can.
@@ -231,7 +195,13 @@ func (r *Restorer) chooseBases(t *task.Task, logs []*changelogOf) (unusable stri
 	now := r.cfg.Clock.NowMs()
 	for _, l := range logs {
 		l.from, l.base = l.start, "none"
-		at, has := cp.Changelog[l.store]
+		at, has := cp.Changelog[l.key]
+		for key := range cp.Changelog {
+			if key != l.key && store.PositionOf(key, l.store) {
+				return fmt.Sprintf("store %q: its position is one of another log (%s): what its changelog is has changed",
+					l.store, key)
+			}
+		}
 		if !ok || !has {
 			continue // a store without local state: new, or kept in memory
 		}
@@ -255,6 +225,7 @@ func (r *Restorer) replay(ctx context.Context, t *task.Task, logs []*changelogOf
 	cp.Inputs, cp.StreamTimes = nil, nil
 	target := &replayTarget{stores: t.Stores(), checkpoint: cp, clock: r.cfg.Clock}
 	for _, l := range logs {
+		target.log = l
 		start := RestoreStart{Task: t.ID(), Store: l.store, TopicPartition: l.tp, From: l.from, To: l.end, Base: l.base}
 		call(r.cfg.Listener.OnStart, start)
 		began := r.cfg.Clock.Now()
@@ -264,7 +235,7 @@ func (r *Restorer) replay(ctx context.Context, t *task.Task, logs []*changelogOf
 		if err != nil {
 			return cp, err
 		}
-		target.checkpoint.Changelog[l.store] = l.end
+		target.checkpoint.Changelog[l.key] = l.end
 		took := r.cfg.Clock.Since(began)
 		end := RestoreEnd{Task: t.ID(), Store: l.store, TopicPartition: l.tp, Records: n, Took: took}
 		call(r.cfg.Listener.OnEnd, end)
@@ -303,14 +274,18 @@ type replayTarget struct {
 	stores     *store.Set
 	checkpoint store.Checkpoint
 	clock      clock.Clock
+	log        *changelogOf // that is being read
 }
 
 // Replay implements changelog.Target.
 func (t *replayTarget) Replay(name string, records []record.Raw, next int64) error {
+	if t.log.rows != nil {
+		records = t.log.rows(records)
+	}
 	if err := t.stores.Replay(name, records); err != nil {
 		return err
 	}
-	t.checkpoint.Changelog[name] = next
+	t.checkpoint.Changelog[t.log.key] = next
 	// Not the time of now: what lies behind the position may have been compacted while this is being read.
 	return t.stores.Replayed(t.checkpoint)
 }
