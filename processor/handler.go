@@ -141,8 +141,8 @@ func (e *BufferFullError) Error() string {
 	if e.MaxRecords < 0 || e.Records <= e.MaxRecords {
 		what, limit = fmt.Sprintf("%d bytes of at most %d", e.Bytes, e.MaxBytes), "MaxBytes"
 	}
-	return fmt.Sprintf("processor: node %q of task %s: suppress buffer full: the store %q would hold %s (raise %s, wait for "+
-		"less time, or use UntilTimeLimit with EmitEarlyWhenFull)", e.Node, e.Task, e.Store, what, limit)
+	return fmt.Sprintf("processor: node %q of task %s: suppress buffer full: the store %q would hold %s (raise %s, "+
+		"wait for less time, or use UntilTimeLimit with EmitEarlyWhenFull)", e.Node, e.Task, e.Store, what, limit)
 }
 
 // What user code may do beside processing a record.

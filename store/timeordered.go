@@ -158,8 +158,8 @@ func (s *TimeOrdered[K, V]) Put(k K, time int64, v V, timestamp int64) error {
 	return s.entries.put(s.entryKey, next, true, timestamp, nil)
 }
 
-// locate makes s.entryKey the key of k's entry, and *time its time if there is one. found false says that there is none;
-// if the time follows from the key, only the entry itself can tell.
+// locate makes s.entryKey the key of k's entry, and *time its time if there is one. found false says that there is
+// none; if the time follows from the key, only the entry itself can tell.
 func (s *TimeOrdered[K, V]) locate(k K, time *int64) (found bool, err error) {
 	at := len(s.entries.prefix)
 	b, err := s.key.Append(s.entryKey[:at+timeBytes], k)

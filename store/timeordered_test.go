@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,7 +93,7 @@ func TestTimeOrderedEvictionsThatFail(t *testing.T) {
 func TestTimeOrderedModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(6) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			m := &orderedModel{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), spec: ordered(store.TimeOrderedConfig{
 				TimeFromKey: seed%2 == 1, CountBytes: true,

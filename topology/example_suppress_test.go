@@ -28,7 +28,8 @@ func ExampleSuppress() {
 	for _, second := range []int64{1, 2, 62, 59, 70} { // the fourth is late, but within the grace
 		in.Pipe("ann", "/home", second*1000)
 	}
-	for _, r := range tidemarktest.Output(d, "final", serde.TimeWindowed(serde.String, time.Minute), serde.Int64).ReadAll() {
+	out := tidemarktest.Output(d, "final", serde.TimeWindowed(serde.String, time.Minute), serde.Int64)
+	for _, r := range out.ReadAll() {
 		fmt.Println(r.Key, r.Value)
 	}
 	// Output:

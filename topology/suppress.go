@@ -87,8 +87,8 @@ func suppressionOf(b *Builder, operator string, until Suppressed) suppression {
 func windowsWait[K any](b *Builder, operator string, table *graphNode) int64 {
 	var key K
 	if _, ok := any(&key).(windowedKey); !ok {
-		b.fail(operator, "UntilWindowCloses: the keys are of type %s, not record.Windowed: it is for aggregations with windows",
-			typeName[K]())
+		b.fail(operator, "UntilWindowCloses: the keys are of type %s, not record.Windowed: it is for aggregations with "+
+			"windows", typeName[K]())
 		return 0
 	}
 	wait, known := closeAfter(b, table)

@@ -53,15 +53,16 @@ func parsed(t *testing.T, in string) (key string, value *string, timestamp int64
 }
 
 func shownUpdate(r record.Record[string, *string]) string {
-	s := r.Key
+	var s strings.Builder
+	s.WriteString(r.Key)
 	if r.Value != nil {
-		s += "=" + *r.Value
+		s.WriteString("=" + *r.Value)
 	}
-	s += fmt.Sprint("@", r.Timestamp)
+	fmt.Fprint(&s, "@", r.Timestamp)
 	for _, h := range r.Headers {
-		s += fmt.Sprintf(" %s:%s", h.Key, h.Value)
+		fmt.Fprintf(&s, " %s:%s", h.Key, h.Value)
 	}
-	return s
+	return s.String()
 }
 
 func TestSuppressUntilTimeLimit(t *testing.T) {
@@ -92,7 +93,11 @@ func TestSuppressUntilTimeLimit(t *testing.T) {
 		}},
 		// A row of a key and a value of one byte each counts for two, and two for version and flags.
 		"bytes": {topology.UntilTimeLimit(time.Hour).MaxBytes(9), []step{
-			{"a=1@1", nil}, {"b=1@2", nil}, {"b=22@3", nil}, {"b=333@4", []string{"a=1@1"}}, {"b=4444444@5", []string{"b=4444444@5"}},
+			{"a=1@1", nil},
+			{"b=1@2", nil},
+			{"b=22@3", nil},
+			{"b=333@4", []string{"a=1@1"}},
+			{"b=4444444@5", []string{"b=4444444@5"}},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,8 +118,8 @@ func TestSuppressUntilTimeLimit(t *testing.T) {
 // TestSuppressBufferFull: no handler may skip the record, since results would be lost.
 func TestSuppressBufferFull(t *testing.T) {
 	for want, until := range map[string]topology.Suppressed{
-		`node "KTABLE-SUPPRESS-0000000003" of task 0_0: suppress buffer full: the store "KTABLE-SUPPRESS-STATE-STORE-0000000004"` +
-			" would hold 2 records of at most 1 (raise MaxRecords": topology.UntilTimeLimit(time.Hour).MaxRecords(1).
+		`node "KTABLE-SUPPRESS-0000000003" of task 0_0: suppress buffer full: ` +
+			`the store "KTABLE-SUPPRESS-STATE-STORE-0000000004"` + " would hold 2 records of at most 1 (raise MaxRecords": topology.UntilTimeLimit(time.Hour).MaxRecords(1).
 			ShutDownWhenFull(),
 		"would hold 8 bytes of at most 7 (raise MaxBytes": topology.UntilTimeLimit(time.Hour).MaxBytes(7).
 			MaxRecords(9).ShutDownWhenFull(),
@@ -248,13 +253,17 @@ func TestSuppressMistakes(t *testing.T) {
 				serde.TimeWindowed(serde.String, time.Second)).ToTable(topology.Named("t-to-table"))
 			topology.Suppress(windows, topology.UntilWindowCloses())
 		},
-		"nothing says how long":        func(t textTable) { topology.Suppress(t, nil) },
-		"UntilTimeLimit(-1ms): want":   func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(-milli)) },
-		"UntilTimeLimit(1ns): want":    func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(1)) },
-		"MaxRecords(-1): want":         func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(0).MaxRecords(-1)) },
-		"MaxBytes(-1): want":           func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(0).MaxBytes(-1)) },
-		"AdvanceWhenIdle(-1ms): want":  func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(0).AdvanceWhenIdle(-milli)) },
-		"Retention: an update is kept": func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(0), topology.Retention(1)) },
+		"nothing says how long":      func(t textTable) { topology.Suppress(t, nil) },
+		"UntilTimeLimit(-1ms): want": func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(-milli)) },
+		"UntilTimeLimit(1ns): want":  func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(1)) },
+		"MaxRecords(-1): want":       func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(0).MaxRecords(-1)) },
+		"MaxBytes(-1): want":         func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(0).MaxBytes(-1)) },
+		"AdvanceWhenIdle(-1ms): want": func(t textTable) {
+			topology.Suppress(t, topology.UntilTimeLimit(0).AdvanceWhenIdle(-milli))
+		},
+		"Retention: an update is kept": func(t textTable) {
+			topology.Suppress(t, topology.UntilTimeLimit(0), topology.Retention(1))
+		},
 		"no value serde for the store": func(t textTable) { topology.Suppress(lengths(t), topology.UntilTimeLimit(0)) },
 		`store "s" was already declared`: func(t textTable) {
 			topology.Suppress(t, topology.UntilTimeLimit(0), topology.As("s"))

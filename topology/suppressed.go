@@ -40,9 +40,9 @@ type WindowClose struct{ s suppression }
 
 // UntilWindowCloses holds the updates of a window back until it is final, so that exactly one result is forwarded per
 // window (Kafka Streams' Suppressed.untilWindowCloses). That is when the observed time has reached the window's end and
-// the grace of the aggregation above, of sessions the gap too. Windows that were deleted give no result. The table's keys
-// must be of type record.Windowed, and all that it is made from must come out of an aggregation with windows; filters,
-// MapValues and joins may lie between.
+// the grace of the aggregation above, of sessions the gap too. Windows that were deleted give no result. The table's
+// keys must be of type record.Windowed, and all that it is made from must come out of an aggregation with windows;
+// filters, MapTableValues and joins may lie between.
 //
 // Results never leave early: by default there is no limit, and a buffer with one fails the task when it is full.
 func UntilWindowCloses() WindowClose { return WindowClose{suppression{windows: true}} }
