@@ -184,6 +184,42 @@ func (b *buffer[V]) decodeStored(key, stored []byte) (v V, ts int64, err error) 
 	return v, ts, nil
 }
 
+// exists reports whether there is a row of key, without remembering that there is none: for look-ups that mostly fail.
+func (b *buffer[V]) exists(key []byte) (bool, error) {
+	if b.closed {
+		return false, fmt.Errorf("store: %s: %w", b.name, ErrClosed)
+	}
+	if i, ok := b.active.find(key); ok {
+		switch e := &b.active.entries[i]; {
+		case e.flags&flagCur != 0:
+			return e.flags&flagExists != 0, nil
+		case e.flags&flagCommitted != 0:
+			return e.flags&flagCommittedExists != 0, nil
+		}
+	}
+	if b.frozen != nil {
+		if i, ok := b.frozen.find(key); ok {
+			switch f := &b.frozen.entries[i]; {
+			case f.flags&flagCur != 0:
+				return f.flags&flagExists != 0, nil
+			case f.flags&flagCommitted != 0:
+				return f.flags&flagCommittedExists != 0, nil
+			}
+		}
+	}
+	if b.engine.Empty() {
+		return false, nil
+	}
+	stored, found, err := b.engine.Get(key, b.scratch[:0])
+	if err != nil {
+		return false, fmt.Errorf("store: %s: read: %w", b.name, err)
+	}
+	if found {
+		b.scratch = stored
+	}
+	return found, nil
+}
+
 // put makes v the current state of key; exists false deletes it.
 func (b *buffer[V]) put(key []byte, v V, exists bool, ts int64, headers []record.Header) error {
 	t := b.active

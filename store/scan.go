@@ -19,6 +19,11 @@ type scanned[V any] struct {
 // The loop body may write to the store: writes ahead of the position are seen, those behind it are not. It must not
 // commit: the layers move then, and the scan ends with an error.
 func (b *buffer[V]) scan(lo, hi []byte, reverse bool) iter.Seq2[scanned[V], error] {
+	return b.scanLayers(lo, hi, reverse, true)
+}
+
+// scanLayers is scan; without below it looks at the active table alone, for ranges that no other layer can hold.
+func (b *buffer[V]) scanLayers(lo, hi []byte, reverse, below bool) iter.Seq2[scanned[V], error] {
 	return func(yield func(scanned[V], error) bool) {
 		if b.closed {
 			yield(scanned[V]{}, fmt.Errorf("store: %s: %w", b.name, ErrClosed))
@@ -29,8 +34,10 @@ func (b *buffer[V]) scan(lo, hi []byte, reverse bool) iter.Seq2[scanned[V], erro
 		}
 		b.active.buildIndex()
 		top := activeCursor[V]{t: b.active, lo: lo, hi: hi, reverse: reverse}
-		mid := newFrozenCursor(b.frozen, lo, hi, reverse)
-		low := newEngineCursor(b.engine, lo, hi, reverse)
+		mid, low := &frozenCursor[V]{}, &engineCursor{close: func() {}}
+		if below {
+			mid, low = newFrozenCursor(b.frozen, lo, hi, reverse), newEngineCursor(b.engine, lo, hi, reverse)
+		}
 		defer low.close()
 		table := b.active
 		if err := low.next(); err != nil {

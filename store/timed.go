@@ -40,8 +40,11 @@ type timed[K, V any] struct {
 	retention int64
 	next      func(t int64) int64 // the first time on the grid from t on; nil: segments
 	segment   int64               // length
-	more      bool
-	caching   bool
+	// below is the greatest time that a row below the active table can have: an engine iterator costs more than all the
+	// rest of a look-up. timeMax until the first epoch is sealed: the rows of a restore may precede their clock.
+	below   int64
+	more    bool
+	caching bool
 }
 
 // Tags of the parts of timed stores.
@@ -69,12 +72,12 @@ func newTimed[K, V any](
 	switch {
 	case key == nil || value == nil:
 		return nil, fmt.Errorf("store: %s: key and value serde must not be nil", name)
-	case c.retention < time.Millisecond:
+	case c.retention < time.Millisecond && (c.retention != 0 || !c.more):
 		return nil, fmt.Errorf("store: %s: retention %v is below a millisecond", name, c.retention)
 	}
 	s := &timed[K, V]{
 		data: newPartBuffer(name, env, dataTag, value), clocks: newClocks(name, env, clockTag),
-		key: key, retention: c.retention.Milliseconds(), next: c.next, more: c.more,
+		below: timeMax, key: key, retention: c.retention.Milliseconds(), next: c.next, more: c.more,
 		segment: max(c.retention/2, segmentMin).Milliseconds(), caching: env.CachingEnabled,
 	}
 	s.keyBytes = slices.Clone(s.data.prefix)
@@ -84,7 +87,7 @@ func newTimed[K, V any](
 	}
 	data := &expiring[V]{
 		buffer: s.data, observed: s.observed, retention: s.retention, frozenAt: s.observed.Now(),
-		keyBound: s.expiredBelow, expiredTo: s.data.prefix,
+		keyBound: s.expiredBelow, freezing: s.freezing, expiredTo: s.data.prefix,
 	}
 	s.composite = &composite{name: name, parts: []part{{s.clocks, clockTag}, {data, dataTag}}}
 	if c.index && s.next == nil {
@@ -104,6 +107,27 @@ func (s *timed[K, V]) Clock(name string) (*Clock, error) {
 		return nil, fmt.Errorf("store: %s: a clock needs a name", s.name)
 	}
 	return s.clocks.clock(name)
+}
+
+// Seal implements [Store].
+func (s *timed[K, V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
+	if s.below == timeMax {
+		s.below = s.observed.now // whatever was restored, its clock was too
+	}
+	return s.composite.Seal(epoch, changelog)
+}
+
+// Replay implements [Store].
+func (s *timed[K, V]) Replay(r *record.Raw) error {
+	s.below = timeMax
+	return s.composite.Replay(r)
+}
+
+// freezing notes that what is in the active table goes below.
+func (s *timed[K, V]) freezing() {
+	if s.below != timeMax {
+		s.below = max(s.below, s.observed.now)
+	}
 }
 
 // ObservedTime returns the greatest time ever put, -1 before the first.
@@ -244,25 +268,30 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 			s.ofKeyOnGrid(k, from, to, reverse, yield)
 			return
 		}
-		encoded, err := s.key.Append(nil, k)
+		encoded, err := s.encode(k, 0, 0)
 		if err != nil {
-			yield(row[K, V]{}, &CodecError{Store: s.name, Op: "encode key", Err: err})
+			yield(row[K, V]{}, err)
 			return
 		}
+		// Both bounds in one allocation, all but segment and time; the loop body may use the scratch memory of encode.
+		size := len(encoded)
+		bounds := append(append(make([]byte, 0, 2*size), encoded...), encoded...)
+		lo, hi := bounds[:size:size], bounds[size:]
 		first, last, step := from/s.segment, to/s.segment, int64(1)
 		if reverse {
 			first, last, step = last, first, -1
 		}
-		bound := func(segment, t int64) []byte {
-			b := binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(segment))
-			return binary.BigEndian.AppendUint64(append(b, encoded...), uint64(t))
-		}
-		size := len(s.data.prefix) + timeBytes + len(encoded) + timeBytes
+		prefix, timeAt := len(s.data.prefix), size-timeBytes
 		if s.more {
-			size += timeBytes
+			timeAt -= timeBytes
+			lo, hi = lo[:timeAt+timeBytes], hi[:timeAt+timeBytes]
 		}
+		binary.BigEndian.PutUint64(lo[timeAt:], uint64(from))
+		binary.BigEndian.PutUint64(hi[timeAt:], uint64(to+1))
 		for segment := first; ; segment += step {
-			for at, err := range s.data.scan(bound(segment, from), bound(segment, to+1), reverse) {
+			binary.BigEndian.PutUint64(lo[prefix:], uint64(segment))
+			binary.BigEndian.PutUint64(hi[prefix:], uint64(segment))
+			for at, err := range s.data.scanLayers(lo, hi, reverse, from <= s.below) {
 				if err == nil && len(at.key) != size {
 					continue // of a longer key that begins with these bytes
 				}
@@ -314,7 +343,7 @@ func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], err
 		bound := func(n int64) []byte {
 			return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(n))
 		}
-		for at, err := range s.data.scan(bound(lo), bound(hi+1), reverse) {
+		for at, err := range s.data.scanLayers(bound(lo), bound(hi+1), reverse, from <= s.below) {
 			var r row[K, V]
 			if err == nil {
 				if r, err = s.decode(at); err == nil && (r.time < from || r.time > to) {
@@ -412,6 +441,8 @@ type expiring[V any] struct {
 	frozenAt int64
 	// keyBound returns the key below which every committed row has expired.
 	keyBound func() []byte
+	// freezing is called before each flush, unless it is nil.
+	freezing func()
 	// expiredTo is the bound of the last flush: nothing is left below it. Owned by the flush.
 	expiredTo []byte
 	// replayed sees each replayed row first, unless it is nil.
@@ -455,7 +486,12 @@ func (e *expiring[V]) freeze() {
 	e.buffer.freeze()
 }
 
-func (e *expiring[V]) frozenTable() any { return expiringTable{e.buffer.frozenTable(), e.keyBound()} }
+func (e *expiring[V]) frozenTable() any {
+	if e.freezing != nil {
+		e.freezing()
+	}
+	return expiringTable{e.buffer.frozenTable(), e.keyBound()}
+}
 
 func (e *expiring[V]) eachFrozen(table any, expire bool, yield func(Entry) bool) bool {
 	t, ok := table.(expiringTable)

@@ -32,7 +32,7 @@ type WindowEntry[K, V any] struct {
 // WindowConfig describes a window store.
 type WindowConfig struct {
 	// Retention is how long a row is kept, in event time behind the greatest start (Kafka Streams' retention). It must
-	// be at least a millisecond.
+	// be at least a millisecond; with RetainDuplicates 0 is allowed, and nothing is kept then.
 	Retention time.Duration
 	// Grid says that all starts are multiples of it. Rows then lie in the order of (start, key), and those of one key
 	// are found by looking each start up. Defaults to any start: rows lie by segments of time and by key.

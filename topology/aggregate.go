@@ -8,9 +8,9 @@ import (
 
 // Aggregate folds the records of each key, or of each key and window, into one value (Kafka Streams' aggregate):
 // initial makes the first aggregate, add returns the next one. Records with a null key are dropped, those with a null
-// value too, unless there are windows other than sliding ones: add then sees the zero value. A nil aggregate deletes the
-// row; the next record starts from initial. The result's timestamp is the highest of the records since then. Sessions
-// are aggregated by [AggregateSessions].
+// value too, unless there are windows other than sliding ones: add then sees the zero value. A nil aggregate deletes
+// the row; the next record starts from initial. The result's timestamp is the highest of the records since then.
+// Sessions are aggregated by [AggregateSessions].
 //
 // add must not modify the aggregate it is given, nor keep it: return a new one. A serde for A is needed.
 func Aggregate[K, V, RK, A any](

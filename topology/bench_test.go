@@ -3,9 +3,11 @@ package topology_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
@@ -73,5 +75,42 @@ func BenchmarkStateless(b *testing.B) {
 		if err := source.ReceiveRaw(&raw); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkStreamJoin measures two sources → join → sink over 10,000 keys, with a commit every 50,000 records: each
+// record finds a few of the other side's. Times advance a millisecond per 10 records.
+func BenchmarkStreamJoin(b *testing.B) {
+	for _, kind := range []string{"inner", "outer"} {
+		b.Run(kind, func(b *testing.B) {
+			d := run(b, joinStreams(kind, false, topology.Within(2*time.Second).Grace(time.Second)), false)
+			d.discard = true
+			const keys, epochRecords = 10_000, 50_000
+			names := make([][]byte, keys)
+			for i := range names {
+				names[i] = fmt.Appendf(nil, "customer-%06d", i*7919%keys)
+			}
+			sources := []processor.Source{d.sources["left"], d.sources["right"]}
+			var (
+				changelog record.Batch
+				epoch     record.Epoch
+				n         int
+			)
+			value := []byte("value")
+			b.ReportAllocs()
+			for b.Loop() {
+				raw := record.Raw{Key: names[n/2%keys], Value: value, Timestamp: int64(n) / 10}
+				d.current.Timestamp = raw.Timestamp
+				if err := sources[n%2].ReceiveRaw(&raw); err != nil {
+					b.Fatal(err)
+				}
+				if n++; n%epochRecords == 0 {
+					epoch++
+					for _, s := range d.stores {
+						commit(b, s, epoch, &changelog)
+					}
+				}
+			}
+		})
 	}
 }

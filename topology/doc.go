@@ -2,7 +2,8 @@
 // collects what is declared, and [Builder.Build] lowers it to the [processor.Plan] that the runtime makes tasks from.
 //
 //	Stream ──► KStream[K,V] ──GroupByKey──► KGroupedStream[K,V]
-//	             ▲     │ ▲                         │ Count, Reduce, Aggregate
+//	             ▲     │ ▲                         │ WindowedBy, SessionWindowedBy, Cogroup, or nothing
+//	             │     │ │                         │ Count, Reduce, Aggregate
 //	Filter, Map… └─────┘ │ ToStream                ▼
 //	                     └──────────────────── KTable[K,V] ◄── Table, ToTable
 //	                     │ To

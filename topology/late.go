@@ -8,7 +8,7 @@ import (
 // LateConsumer is the option that [LateRecords] returns.
 type LateConsumer[K, V any] func(late *KStream[K, V])
 
-// LateRecords hands the records that came too late for every one of their windows to a stream of their own, as they came
+// LateRecords hands the records that came too late for every one of their windows to a stream of their own, unchanged
 // (Flink's sideOutputLateData). They then do not count as dropped. It is for aggregations with windows of event time; a
 // cogroup takes one for each type of input. A record that is late for some of its windows only is not among them.
 func LateRecords[K, V any](consume func(late *KStream[K, V])) LateConsumer[K, V] { return consume }

@@ -43,6 +43,9 @@ type (
 	ForeignKeyJoinOption interface {
 		applyForeignKeyJoin(c *foreignKeyJoinConfig)
 	}
+	// StreamJoinOption is for [Join], [LeftJoin] and [OuterJoin] (Kafka Streams' StreamJoined): [Named] for the nodes and
+	// repartition topics, [As] for the stores, [WithJoinSerdes], [WithoutLogging], [InMemory], [ChangelogConfig].
+	StreamJoinOption interface{ applyStreamJoin(c *streamJoinConfig) }
 	// BranchOption is for the branches of a Split (Kafka Streams' Branched): [Named], [WithFunction], [WithConsumer].
 	BranchOption interface{ applyBranch(c *branchConfig) }
 )
@@ -108,6 +111,11 @@ type (
 
 		partitioner any // a KeyPartitioner
 	}
+	streamJoinConfig struct {
+		storeConfig
+
+		left, right serdeConfig
+	}
 	branchConfig struct {
 		nodeConfig
 
@@ -136,6 +144,7 @@ func (n Name) applyProcess(c *processConfig)               { c.name = string(n) 
 func (n Name) applyPrint(c *printConfig)                   { c.name = string(n) }
 func (n Name) applyJoinTable(c *joinTableConfig)           { c.name = string(n) }
 func (n Name) applyForeignKeyJoin(c *foreignKeyJoinConfig) { c.name = string(n) }
+func (n Name) applyStreamJoin(c *streamJoinConfig)         { c.name = string(n) }
 func (n Name) applyBranch(c *branchConfig)                 { c.name = string(n) }
 
 // Materialized is an option about the store of an operator.
@@ -144,6 +153,8 @@ type Materialized func(c *storeConfig)
 func (m Materialized) applyStore(c *storeConfig)                   { m(c) }
 func (m Materialized) applyTable(c *tableConfig)                   { m(&c.storeConfig) }
 func (m Materialized) applyForeignKeyJoin(c *foreignKeyJoinConfig) { m(&c.storeConfig) }
+
+func (m Materialized) applyStreamJoin(c *streamJoinConfig) { m(&c.storeConfig) }
 
 // As names the store of an operator, and with it the changelog topic <application-id>-<name>-changelog. A table
 // operator that can do without a store gets one by it. Defaults to a generated name, or to no store where none is
@@ -232,6 +243,17 @@ func (s Serdes) applyGroup(c *groupConfig)             { c.serdeConfig = serdeCo
 func (s Serdes) applyRepartition(c *repartitionConfig) { c.serdeConfig = serdeConfig(s) }
 func (s Serdes) applyJoinTable(c *joinTableConfig)     { c.serdeConfig = serdeConfig(s) }
 func (s Serdes) applySink(c *sinkConfig)               { c.serdeConfig = serdeConfig(s) }
+
+// JoinSerdes is the option that [WithJoinSerdes] returns.
+type JoinSerdes struct{ left, right serdeConfig }
+
+// WithJoinSerdes replaces the serdes that the two streams of a join carry, for the join's stores and repartition
+// topics. A nil one keeps the stream's.
+func WithJoinSerdes[K, L, R any](key serde.Serde[K], left serde.Serde[L], right serde.Serde[R]) JoinSerdes {
+	return JoinSerdes{left: serdeConfig(WithSerdes(key, left)), right: serdeConfig(WithSerdes(key, right))}
+}
+
+func (s JoinSerdes) applyStreamJoin(c *streamJoinConfig) { c.left, c.right = s.left, s.right }
 
 // serdesOf returns the serdes of an operator's option, or else the stream's.
 func serdesOf[K, V any](

@@ -4,8 +4,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Reduce folds the values of each key, or of each key and window, into one of the same type (Kafka Streams' reduce). The
-// first value is taken as it is. Records with a null key are dropped, those with a null value too, unless there are
+// Reduce folds the values of each key, or of each key and window, into one of the same type (Kafka Streams' reduce).
+// The first value is taken as it is. Records with a null key are dropped, those with a null value too, unless there are
 // windows other than sliding ones. A nil result deletes the row; the next value is then a first one again. The result's
 // timestamp is the highest of the records since then (of a session: its end). f must not modify its arguments.
 func Reduce[K, V, RK any](g Grouped[K, V, RK], f func(aggregate, value V) V, opts ...StoreOption) *KTable[RK, V] {

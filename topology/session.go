@@ -53,10 +53,10 @@ type KSessionWindowedStream[K, V any] struct {
 
 // SessionWindowedBy divides a grouped stream into sessions (Kafka Streams' windowedBy with SessionWindows).
 //
-// A record that reaches one or more sessions replaces them by one that has it too: the table forwards a null for each of
-// them, at its end, and then the new row, at its own end. So it does also if only the value changes, unless all records
-// of the session have the same timestamp. The update that forwards the new row carries no old value, as in Kafka
-// Streams; with [GroupTableBy] below it, a session whose records all have the same timestamp is therefore added
+// A record that reaches one or more sessions replaces them by one that has it too: the table forwards a null for each
+// of them, at its end, and then the new row, at its own end. So it does also if only the value changes, unless all
+// records of the session have the same timestamp. The update that forwards the new row carries no old value, as in
+// Kafka Streams; with [GroupTableBy] below it, a session whose records all have the same timestamp is therefore added
 // repeatedly.
 func SessionWindowedBy[K, V any](g *KGroupedStream[K, V], w SessionWindows) *KSessionWindowedStream[K, V] {
 	if problem := w.check(); problem != "" {

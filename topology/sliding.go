@@ -9,8 +9,8 @@ import (
 // time difference of each other, and each of its ends is a record's time or lies right behind one. Start and end both
 // belong to a window (Kafka Streams' SlidingWindows, KIP-450).
 //
-// As in Kafka Streams, the first update of a window that is made from an overlapping one carries that one's value as the
-// old value: [GroupTableBy] on a table of sliding windows subtracts it, and so sums less than all windows.
+// As in Kafka Streams, the first update of a window that is made from an overlapping one carries that one's value as
+// the old value: [GroupTableBy] on a table of sliding windows subtracts it, and so sums less than all windows.
 type SlidingWindows struct {
 	lateness
 

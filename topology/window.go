@@ -43,8 +43,8 @@ func (l lateness) check() string {
 	return ""
 }
 
-// TimeWindows are windows of a fixed size at fixed places, aligned to the Unix epoch; their start belongs to them, their
-// end does not (Kafka Streams' TimeWindows).
+// TimeWindows are windows of a fixed size at fixed places, aligned to the Unix epoch; their start belongs to them,
+// their end does not (Kafka Streams' TimeWindows).
 type TimeWindows struct {
 	lateness
 

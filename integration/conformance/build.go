@@ -36,6 +36,7 @@ func operators() map[string]operator {
 		joinOperators(),
 		processOperators(),
 		globalOperators(),
+		streamJoinOperators(),
 	} {
 		maps.Copy(all, family)
 	}

@@ -48,6 +48,8 @@ type step struct {
 	Kind      string    `json:"kind"`
 	FKFn      string    `json:"fkFn"`
 	GraceMs   *int64    `json:"graceMs"`
+	BeforeMs  int64     `json:"beforeMs"`
+	AfterMs   int64     `json:"afterMs"`
 	Branches  []branch  `json:"branches"`
 	Default   string    `json:"default"`
 	Windows   windows   `json:"windows"`
