@@ -124,11 +124,14 @@ func addSuppressStore[K, V any](
 ) {
 	needSerdes(t.b, operator, fmt.Sprintf("the store %q", name), t.keySerde, t.valueSerde)
 	switch {
+	case t.state.versioned():
+		t.b.fail(operator, "the table is versioned: what is held back would lose its history")
 	case len(c.late) > 0:
 		t.b.fail(operator, "LateRecords: no update is late here")
 	case c.retention != 0:
 		t.b.fail(operator, "Retention: an update is kept as long as it waits")
 	}
+	c.notVersioned(t.b, operator)
 	spec := store.TimeOrderedSpec(name, t.keySerde, newHeldSerde(t.valueSerde), store.TimeOrderedConfig{
 		TimeFromKey: s.windows, CountBytes: s.bytes.set,
 	})
