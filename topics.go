@@ -336,7 +336,8 @@ func (t *topics) makeChangelog(ctx context.Context, cfg *Config, s *processor.St
 			return err
 		}
 	} else {
-		err := t.admin.CreateTopic(ctx, name, n, cfg.ReplicationFactor, changelog.TopicConfig(s.Retention, s.ChangelogConfig))
+		config := changelog.TopicConfig(s.Retention, changelog.WithHistory(s.HistoryRetention, s.ChangelogConfig))
+		err := t.admin.CreateTopic(ctx, name, n, cfg.ReplicationFactor, config)
 		if err != nil {
 			return fmt.Errorf("tidemark: create changelog topic %q: %w", name, err)
 		}
@@ -347,7 +348,10 @@ func (t *topics) makeChangelog(ctx context.Context, cfg *Config, s *processor.St
 		return fmt.Errorf("tidemark: read the configuration of %q: %w", name, err)
 	}
 	t.configs[name] = config
-	return changelog.CheckPolicy(name, config, s.Retention, s.ChangelogConfig)
+	if err := changelog.CheckPolicy(name, config, s.Retention, s.ChangelogConfig); err != nil {
+		return err
+	}
+	return changelog.CheckHistory(name, config, s.HistoryRetention, s.ChangelogConfig)
 }
 
 // checkSourceChangelog makes sure that an input topic that is a table's changelog keeps every row.

@@ -135,6 +135,27 @@ func TestTopics(t *testing.T) {
 		err := changelog.CheckPolicy("t", map[string]string{"cleanup.policy": c.have}, 0, c.overrides)
 		require.Equal(t, c.ok, err == nil, "%v: %v", c, err)
 	}
+	lag := changelog.WithHistory(time.Hour, map[string]string{"a": "b"})
+	require.Equal(t, map[string]string{"a": "b", "min.compaction.lag.ms": "90000000"}, lag)
+	chosen := map[string]string{"min.compaction.lag.ms": "5"}
+	require.Equal(t, chosen, changelog.WithHistory(time.Hour, chosen))
+	require.Nil(t, changelog.WithHistory(0, nil))
+	for _, c := range []struct {
+		have      string
+		history   time.Duration
+		overrides map[string]string
+		ok        bool
+	}{
+		{"0", 0, nil, true},
+		{"", time.Hour, nil, true}, // not readable
+		{"0", time.Hour, nil, false},
+		{"3599999", time.Hour, nil, false},
+		{"3600000", time.Hour, nil, true},
+		{"5", time.Hour, chosen, true},
+	} {
+		err := changelog.CheckHistory("t", map[string]string{"min.compaction.lag.ms": c.have}, c.history, c.overrides)
+		require.Equal(t, c.ok, err == nil, "%v: %v", c, err)
+	}
 	for value, want := range map[string]time.Duration{
 		"": 24 * time.Hour, "x": 24 * time.Hour, "-1": 24 * time.Hour, "0": 0, "60000": time.Minute,
 	} {

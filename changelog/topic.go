@@ -35,6 +35,23 @@ func TopicConfig(retention time.Duration, overrides map[string]string) map[strin
 	return c
 }
 
+// WithHistory adds to the overrides of a changelog's configuration what a versioned store needs: the topic is not
+// compacted where the store still finds old versions, and a day longer, since the broker goes by its own clock
+// (KIP-889). history is the store's, 0 of other stores. The user's own min.compaction.lag.ms wins.
+func WithHistory(history time.Duration, overrides map[string]string) map[string]string {
+	const lag = "min.compaction.lag.ms"
+	if _, given := overrides[lag]; history <= 0 || given {
+		return overrides
+	}
+	c := map[string]string{lag: strconv.FormatInt(compactionLag(history), 10)}
+	maps.Copy(c, overrides)
+	return c
+}
+
+func compactionLag(history time.Duration) int64 {
+	return history.Milliseconds() + AdditionalRetention.Milliseconds()
+}
+
 // RepartitionTopicConfig returns the configuration of a new repartition topic: records are kept until the consumer has
 // committed them and the runtime deletes them, never by age.
 func RepartitionTopicConfig() map[string]string {
@@ -96,6 +113,26 @@ func Forgets(config map[string]string) string {
 		}
 	}
 	return ""
+}
+
+// CheckHistory refuses an existing changelog of a versioned store that is compacted while the store still finds old
+// versions, unless the user wants it so.
+func CheckHistory(
+	topic string, config map[string]string, history time.Duration, overrides map[string]string,
+) error {
+	const lag = "min.compaction.lag.ms"
+	have, err := strconv.ParseInt(config[lag], 10, 64)
+	readable := err == nil // else the broker did not tell
+	if _, given := overrides[lag]; !readable || history <= 0 || given || have >= history.Milliseconds() {
+		return nil
+	}
+	return &TopicError{
+		Topic: topic,
+		What:  fmt.Sprintf("has %s=%d, and its store keeps a history of %v", lag, have, history),
+		Hint: fmt.Sprintf("versions that compaction removes are missing from the next restore; set it with "+
+			"kafka-configs --alter --entity-type topics --entity-name %s --add-config %s=%d", topic, lag,
+			compactionLag(history)),
+	}
 }
 
 // CheckRepartitionPolicy refuses a compacted repartition topic: of two records of a key the older one could vanish

@@ -30,3 +30,6 @@ func AppendTimer(dst []byte, t Timer[string]) []byte {
 	}
 	return dst
 }
+
+// EngineOf returns the engine on disk of a set.
+func EngineOf(s *Set) Engine { return s.disk }

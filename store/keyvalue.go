@@ -64,7 +64,7 @@ func makeKeyValue[K, V any](
 // KeyValueSpec describes a persistent, logged key-value store; the caller may change fields.
 func KeyValueSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) Spec {
 	return Spec{
-		Name: name, Type: TypeKeyValue, KeySerde: fmt.Sprintf("%T", key), ValueSerde: fmt.Sprintf("%T", value),
+		Name: name, Type: TypeKeyValue, KeySerde: typeOf(key), ValueSerde: typeOf(value),
 		New: NewKeyValue(name, key, value),
 		NewGlobal: func(env Env, changes *atomic.Uint64) (Store, error) {
 			rows, err := makeKeyValue(name, key, value, env)

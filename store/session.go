@@ -34,7 +34,8 @@ type SessionConfig struct {
 // SessionSpec describes a persistent, logged session store; the caller may change fields.
 func SessionSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c SessionConfig) Spec {
 	return Spec{
-		Name: name, Retention: c.Retention,
+		Name: name, Type: TypeSession, KeySerde: typeOf(key), ValueSerde: typeOf(value),
+		Retention: c.Retention,
 		New: func(env Env) (Store, error) {
 			t, err := newTimed(name, env, key, value, timedConfig{
 				retention: c.Retention, more: true, index: c.TimeIndex,

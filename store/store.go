@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,9 @@ type Spec struct {
 	// Retention is how long the store keeps a row, of stores whose rows expire. The changelog topic then forgets them too,
 	// a day later. 0: rows are kept until they are deleted.
 	Retention time.Duration
+	// HistoryRetention is how long a versioned store keeps old versions, 0 of other stores. The changelog topic is not
+	// compacted where they are, and a day longer.
+	HistoryRetention time.Duration
 	// ChangelogConfig overrides topic configuration of the changelog.
 	ChangelogConfig map[string]string
 	// Type is what kind of store it is, TypeKeyValue for one; KeySerde and ValueSerde name the types that write its rows.
@@ -68,11 +72,25 @@ type Spec struct {
 	NewGlobal func(env Env, changes *atomic.Uint64) (Store, error)
 }
 
-// TypeKeyValue is the [Spec.Type] of a [KeyValue].
-const TypeKeyValue = "key-value"
+// Types of stores, for [Spec.Type].
+const (
+	TypeKeyValue  = "key-value"
+	TypeWindow    = "window"
+	TypeSession   = "session"
+	TypeVersioned = "versioned"
+	// TypeUnjoined is what waits in a join of streams, TypeTimeBuffer what waits for a late row of a table.
+	TypeUnjoined   = "unjoined"
+	TypeTimeBuffer = "time-buffer"
+	TypeTimer      = "timer"
+	// TypeTimeOrdered is what a suppress holds back.
+	TypeTimeOrdered = "time-ordered"
+)
 
 // Changelogged reports whether the store writes a changelog of its own.
 func (s *Spec) Changelogged() bool { return !s.LoggingDisabled && s.SourceTopic == "" }
+
+// typeOf names a serde, for [Spec.KeySerde] and [Spec.ValueSerde].
+func typeOf(serde any) string { return fmt.Sprintf("%T", serde) }
 
 // Env is what the store of one task works with.
 type Env struct {

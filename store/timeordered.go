@@ -68,7 +68,10 @@ const (
 
 // TimeOrderedSpec describes a persistent, logged buffer; the caller may change fields.
 func TimeOrderedSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c TimeOrderedConfig) Spec {
-	return Spec{Name: name, New: func(env Env) (Store, error) { return newTimeOrdered(name, env, key, value, c) }}
+	return Spec{
+		Name: name, Type: TypeTimeOrdered, KeySerde: typeOf(key), ValueSerde: typeOf(value),
+		New: func(env Env) (Store, error) { return newTimeOrdered(name, env, key, value, c) },
+	}
 }
 
 func newTimeOrdered[K, V any](

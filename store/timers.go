@@ -24,7 +24,7 @@ var _ layered = (*Timers[string])(nil)
 // TimerSpec describes a persistent, logged store of timers for processor.NewTimers; the caller may change fields.
 // Without a changelog (LoggingDisabled) a crash on another machine loses the timers.
 func TimerSpec[K any](name string, key serde.Serde[K]) Spec {
-	return Spec{Name: name, New: func(env Env) (Store, error) {
+	return Spec{Name: name, Type: TypeTimer, KeySerde: typeOf(key), New: func(env Env) (Store, error) {
 		if key == nil {
 			return nil, errors.New("store: " + name + ": the key serde of timers must not be nil")
 		}

@@ -51,8 +51,9 @@ type WindowConfig struct {
 // WindowSpec describes a persistent, logged window store; the caller may change fields.
 func WindowSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c WindowConfig) Spec {
 	return Spec{
-		Name: name, Retention: c.Retention,
-		New: func(env Env) (Store, error) { return newWindow(name, env, key, value, c) },
+		Name: name, Type: TypeWindow, KeySerde: typeOf(key), ValueSerde: typeOf(value),
+		Retention: c.Retention,
+		New:       func(env Env) (Store, error) { return newWindow(name, env, key, value, c) },
 	}
 }
 

@@ -39,6 +39,9 @@ func storeView[K, V any](state *tableState) tableView[K, V] {
 			return []string{state.store}
 		},
 		open: func(ctx processor.TaskContext) (tableGetter[K, V], error) {
+			if state.history {
+				return openHistory[K, V](ctx, state.store)
+			}
 			kv, err := processor.StateStore[*store.KeyValue[K, V]](ctx, state.store)
 			if err != nil {
 				return tableGetter[K, V]{}, fmt.Errorf("topology: read a table: %w", err)

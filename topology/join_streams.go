@@ -66,6 +66,7 @@ func joinStreams[K, L, R, V any](
 	if problem := j.windows.check(); problem != "" {
 		b.fail(j.operator, "%s", problem)
 	}
+	c.notVersioned(b, j.operator)
 	if c.retention != 0 {
 		b.fail(j.operator, "Retention(%v): a join keeps its records for as long as its windows say", c.retention)
 	}

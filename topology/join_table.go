@@ -12,7 +12,9 @@ import (
 //
 // Records with a null key or value are dropped; a nil result of joiner is null. The stream goes through a repartition
 // topic if its key may have changed: <name>-repartition with [Named]. The topics of both sides must have the same
-// number of partitions. A table without a store gets one. A nil serde means: as s has it if the type stays, else none.
+// number of partitions. A table without a store gets one. Against a [Versioned] table the row is the one as of the
+// record's time; with [JoinGrace] records wait for late updates of it. A nil serde means: as s has it if the type stays,
+// else none.
 func JoinTable[K, V, T, R any](
 	s *KStream[K, V], t *KTable[K, T], joiner func(value V, row T) R, valueSerde serde.Serde[R], opts ...JoinTableOption,
 ) *KStream[K, R] {
@@ -77,11 +79,22 @@ func joinTable[K, V, T, R any](
 		name: name, kind: processor.ProcessorNode, keepsNullKeys: left,
 	}, s.node)
 	open := t.readBy(operator, node)
+	var buffer string
+	if c.buffered {
+		buffer = addJoinBuffer(s, operator, node, t.state.versioned(), c)
+	}
 	node.make = func(ctx processor.TaskContext) (any, error) {
 		table, err := open(ctx)
-		return &joinTableNode[K, V, T, R]{
+		if err != nil {
+			return nil, err
+		}
+		n := &joinTableNode[K, V, T, R]{
 			userNode: userNode{ctx, name}, table: table, left: left, joiner: joiner, null: record.NullnessOf[R](),
-		}, err
+		}
+		if buffer == "" {
+			return n, nil
+		}
+		return newJoinGraceNode(n, buffer, c.grace)
 	}
 	return &KStream[K, R]{
 		b: b, node: node, keySerde: s.keySerde, valueSerde: orCarried(valueSerde, s.valueSerde),
@@ -105,6 +118,11 @@ func (n *joinTableNode[K, V, T, R]) Receive(r record.Record[K, V]) error {
 		n.ctx.Dropped(n.name, "null key or value in a join with a table")
 		return nil
 	}
+	return n.join(r)
+}
+
+// join looks a record up and forwards the result.
+func (n *joinTableNode[K, V, T, R]) join(r record.Record[K, V]) error {
 	var row Optional[T]
 	if !r.NullKey {
 		var err error

@@ -115,9 +115,9 @@ func (b *Builder) lower() *processor.Plan {
 
 // lower makes the node of a plan.
 func (n *graphNode) lower(below []*graphNode) *processor.Node {
-	children := make([]string, len(below))
-	for i, c := range below {
-		children[i] = c.name
+	var children []string
+	for _, c := range below {
+		children = append(children, c.name)
 	}
 	newNode := n.make
 	if n.bind != nil {

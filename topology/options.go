@@ -21,7 +21,7 @@ type (
 	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }
 	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
-	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], [LateRecords], and [Named] for the node.
+	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], [Versioned], [LateRecords], and [Named] for the node.
 	StoreOption interface{ applyStore(c *storeConfig) }
 	// GroupOption is for [GroupBy] and GroupByKey (Kafka Streams' Grouped): [Named], [WithSerdes].
 	GroupOption interface{ applyGroup(c *groupConfig) }
@@ -34,8 +34,8 @@ type (
 	ProcessOption interface{ applyProcess(c *processConfig) }
 	// PrintOption is for Print (Kafka Streams' Printed): [Named], [WithLabel], [WithFormat].
 	PrintOption interface{ applyPrint(c *printConfig) }
-	// JoinTableOption is for [JoinTable] and [LeftJoinTable] (Kafka Streams' Joined): [Named], and [WithSerdes] for the
-	// stream's repartition topic.
+	// JoinTableOption is for [JoinTable] and [LeftJoinTable] (Kafka Streams' Joined): [Named], [WithSerdes] for the
+	// stream's repartition topic and the buffer, and [JoinGrace].
 	JoinTableOption interface{ applyJoinTable(c *joinTableConfig) }
 	// ForeignKeyJoinOption is for [ForeignKeyJoin] and [LeftForeignKeyJoin] (Kafka Streams' TableJoined and
 	// Materialized): [Named] for all that the join adds, [WithOtherPartitioner], and [As] and the other options of a
@@ -72,6 +72,8 @@ type (
 		loggingDisabled bool
 		inMemory        bool
 		changelog       map[string]string
+		versioned       bool
+		history         time.Duration
 		retention       time.Duration
 		late            []any // of LateConsumer
 	}
@@ -105,6 +107,9 @@ type (
 	joinTableConfig struct {
 		nodeConfig
 		serdeConfig
+
+		buffered bool
+		grace    time.Duration
 	}
 	foreignKeyJoinConfig struct {
 		storeConfig
@@ -186,6 +191,25 @@ func ChangelogConfig(config map[string]string) Materialized {
 // need, the size of a window and its grace (of sessions, the gap and the grace).
 func Retention(retention time.Duration) Materialized {
 	return func(c *storeConfig) { c.retention = retention }
+}
+
+// Versioned makes a table keep its history: the store also knows what each row was at any time up to the history
+// retention ago, and takes updates in the order of their timestamps instead of their arrival (Kafka Streams' versioned
+// stores, KIP-889 and KIP-914). It is for [Table] and ToTable, implies a store, and switches its caching off. The
+// history retention, in whole milliseconds, is also how late an update may come: an older one is dropped.
+//
+// A join of a stream with such a table finds the row as of the record's time. An update that came after a newer one of
+// the same row is passed on by filters, by mappings of values and to streams; joins of tables and groupings ignore it.
+// A filter or a mapping of values without a store of its own is versioned as its table is; no other result is.
+func Versioned(history time.Duration) Materialized {
+	return func(c *storeConfig) { c.versioned, c.history = true, history }
+}
+
+// notVersioned reports the option where it is of no use.
+func (c *storeConfig) notVersioned(b *Builder, operator string) {
+	if c.versioned {
+		b.fail(operator, "Versioned is for Table and ToTable: make the result a stream, and that a table with ToTable")
+	}
 }
 
 // configure carries the options that every kind of store has into its spec.
@@ -320,6 +344,18 @@ func WithMulticast[K, V any](
 }
 
 func (m Multicast[K, V]) applySink(c *sinkConfig) { c.partitioner = m }
+
+// Grace is the option that [JoinGrace] returns.
+type Grace time.Duration
+
+// JoinGrace makes the records of a stream wait for late updates of the table that they are joined with, which must be
+// [Versioned] (Kafka Streams' Joined.withGracePeriod, KIP-923): a record is joined once the greatest timestamp among
+// those that wait or waited is its own plus grace, with the row as of its own time. Records then leave in the order of
+// their timestamps; one that is older than that already is joined at once, and so is one with a null key. 0 waits for
+// nothing. What waits is kept in a store of its own, <name of the node>-Buffer, for which the stream needs both serdes.
+func JoinGrace(grace time.Duration) Grace { return Grace(grace) }
+
+func (g Grace) applyJoinTable(c *joinTableConfig) { c.buffered, c.grace = true, time.Duration(g) }
 
 // KeyPartitioner is the option that [WithOtherPartitioner] returns.
 type KeyPartitioner[K any] func(topic string, key K, partitions int32) int32

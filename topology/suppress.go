@@ -31,6 +31,10 @@ func Suppress[K, V any](t *KTable[K, V], until Suppressed, opts ...StoreOption) 
 		storeName = c.name + "-store"
 	}
 	storeName = b.storeName(storeName, "KTABLE-SUPPRESS-STATE-STORE-")
+	if t.state.versioned() {
+		b.fail(operator, "the table is versioned: Suppress knows the last update of a key only; "+
+			"make it a stream, and that a table with ToTable")
+	}
 	s := suppressionOf(b, operator, until)
 	if s.windows {
 		s.waitMs = windowsWait[K](b, operator, t.node)
@@ -129,6 +133,7 @@ func addSuppressStore[K, V any](
 	case c.retention != 0:
 		t.b.fail(operator, "Retention: an update is kept as long as it waits")
 	}
+	c.notVersioned(t.b, operator)
 	spec := store.TimeOrderedSpec(name, t.keySerde, newHeldSerde(t.valueSerde), store.TimeOrderedConfig{
 		TimeFromKey: s.windows, CountBytes: s.bytes.set,
 	})

@@ -119,8 +119,7 @@ func TestSuppressUntilTimeLimit(t *testing.T) {
 func TestSuppressBufferFull(t *testing.T) {
 	for want, until := range map[string]topology.Suppressed{
 		`node "KTABLE-SUPPRESS-0000000003" of task 0_0: suppress buffer full: ` +
-			`the store "KTABLE-SUPPRESS-STATE-STORE-0000000004"` + " would hold 2 records of at most 1 (raise MaxRecords": topology.UntilTimeLimit(time.Hour).MaxRecords(1).
-			ShutDownWhenFull(),
+			`the store "KTABLE-SUPPRESS-STATE-STORE-0000000004" would hold 2 records of at most 1 (raise MaxRecords`: topology.UntilTimeLimit(time.Hour).MaxRecords(1).ShutDownWhenFull(),
 		"would hold 8 bytes of at most 7 (raise MaxBytes": topology.UntilTimeLimit(time.Hour).MaxBytes(7).
 			MaxRecords(9).ShutDownWhenFull(),
 	} {
@@ -252,6 +251,13 @@ func TestSuppressMistakes(t *testing.T) {
 				func(k, _ string) record.Windowed[string] { return record.Windowed[string]{Key: k} },
 				serde.TimeWindowed(serde.String, time.Second)).ToTable(topology.Named("t-to-table"))
 			topology.Suppress(windows, topology.UntilWindowCloses())
+		},
+		"the table is versioned: ": func(t textTable) {
+			versioned := t.ToStream().ToTable(topology.Versioned(time.Hour))
+			topology.Suppress(versioned, topology.UntilTimeLimit(0))
+		},
+		"Versioned is for Table and ToTable": func(t textTable) {
+			topology.Suppress(t, topology.UntilTimeLimit(0), topology.Versioned(time.Hour))
 		},
 		"nothing says how long":      func(t textTable) { topology.Suppress(t, nil) },
 		"UntilTimeLimit(-1ms): want": func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(-milli)) },

@@ -33,6 +33,8 @@ type tableState struct {
 	joined []*tableState
 	// materialize gives the table a store; nil if it cannot get one later than at its declaration.
 	materialize func()
+	// history says that the store is versioned.
+	history bool
 	// keepsOld says that the node knows old values by its nature, as aggregates do.
 	keepsOld bool
 }
@@ -58,6 +60,14 @@ func (t *tableState) sendOldValues(force bool) bool {
 		t.sendOld = true
 	}
 	return t.sendOld
+}
+
+// versioned reports whether the table keeps its history, by its store or by that of the table it is computed from.
+func (t *tableState) versioned() bool {
+	if t.store == "" && t.parent != nil {
+		return t.parent.versioned()
+	}
+	return t.history
 }
 
 // deriveTable adds a node below t that computes its rows from t's, with a store if the options name one. compute gives
@@ -91,6 +101,7 @@ func addStoreFor[K, V any](
 	if len(c.late) > 0 {
 		b.fail(operator, "LateRecords: without windows no record is late")
 	}
+	c.notVersioned(b, operator)
 	spec := store.KeyValueSpec(name, keySerde, valueSerde)
 	c.configure(&spec)
 	b.addStore(operator, spec)
@@ -103,8 +114,9 @@ type rows[K, V any] struct {
 	processor.Outputs[K, Change[V]]
 	userNode
 
-	kv      *store.KeyValue[K, V] // nil: the table is not materialized
-	cached  bool                  // the store's flush listener forwards, not the one who writes
+	kv      *store.KeyValue[K, V]  // nil: the table is not materialized
+	history *store.Versioned[K, V] // in the place of kv, of a versioned table
+	cached  bool                   // the store's flush listener forwards, not the one who writes
 	sendOld bool
 }
 
@@ -115,6 +127,13 @@ func openRows[K, V any](ctx processor.TaskContext, name string, state tableState
 		return r, nil
 	}
 	var err error
+	if state.history {
+		r.history, err = processor.StateStore[*store.Versioned[K, V]](ctx, state.store)
+		if err != nil {
+			return r, fmt.Errorf("topology: node %q: %w", name, err)
+		}
+		return r, nil
+	}
 	if r.kv, err = processor.StateStore[*store.KeyValue[K, V]](ctx, state.store); err != nil {
 		return r, fmt.Errorf("topology: node %q: %w", name, err)
 	}
@@ -154,6 +173,7 @@ func (t *rows[K, V]) listen() error {
 // update stores the new row and forwards the change, now or with the next flush of the store.
 func (t *rows[K, V]) update(key K, c Change[V], timestamp int64, headers []record.Header) error {
 	if t.kv != nil {
+		c.OutOfOrder = false // the row changed; the store knows of no history
 		var err error
 		if c.HasNew {
 			err = t.kv.PutWithTimestamp(key, c.New, timestamp)

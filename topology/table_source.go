@@ -7,7 +7,8 @@ import (
 
 // Table reads a topic as a table (Kafka Streams' StreamsBuilder.table): a record replaces the row of its key, a null
 // value deletes it, the last to arrive wins whatever its timestamp. Records with a null key are dropped. With [As] the
-// rows are kept in a store of that name; without, only if an operator below needs them. Both serdes are needed.
+// rows are kept in a store of that name; without, only if an operator below needs them, or with [Versioned]. Both
+// serdes are needed.
 func Table[K, V any](
 	b *Builder, topic string, keySerde serde.Serde[K], valueSerde serde.Serde[V], opts ...TableOption,
 ) *KTable[K, V] {
@@ -27,24 +28,29 @@ func Table[K, V any](
 }
 
 // tableOf declares the node that makes a table of the records of parent. It has a store from the start if the user
-// named one, and gets storeName later if it is needed.
+// named one or wants history, and gets storeName later if it is needed.
 func tableOf[K, V any](
 	b *Builder, operator string, parent *graphNode, name, storeName string, c storeConfig,
 	keySerde serde.Serde[K], valueSerde serde.Serde[V],
 ) *KTable[K, V] {
-	state := &tableState{}
+	state := &tableState{history: c.versioned}
 	node := b.addNode(operator, rowsNode(name, state,
 		func(r rows[K, V]) listener { return &tableSourceNode[K, V]{rows: r} }), parent)
 	state.materialize = func() {
-		if state.store == "" {
-			state.store = storeName
+		if state.store != "" {
+			return
+		}
+		state.store = storeName
+		if c.versioned {
+			addVersionedStore(b, operator, node, storeName, c, keySerde, valueSerde)
+		} else {
 			addStoreFor(b, operator, node, storeName, c, keySerde, valueSerde)
 			if operator == "Table" {
 				reuseSource(b, parent, storeName, keySerde, valueSerde)
 			}
 		}
 	}
-	if c.store != "" {
+	if c.store != "" || c.versioned {
 		state.materialize()
 	}
 	return &KTable[K, V]{
@@ -62,6 +68,9 @@ func (n *tableSourceNode[K, V]) Receive(r record.Record[K, V]) error {
 	if r.NullKey {
 		n.ctx.Dropped(n.name, "null key in a table")
 		return nil
+	}
+	if n.history != nil {
+		return n.putVersion(r)
 	}
 	c := Change[V]{New: r.Value, HasNew: !r.NullValue}
 	if n.sendOld && n.kv != nil && !n.cached { // a cache knows what it emitted last

@@ -95,6 +95,9 @@ func stored(s *step) (opts []topology.StoreOption) {
 	if s.Store != "" {
 		opts = append(opts, topology.As(s.Store))
 	}
+	if s.HistoryMs != nil {
+		opts = append(opts, topology.Versioned(ms(*s.HistoryMs)))
+	}
 	if s.Retention > 0 {
 		opts = append(opts, topology.Retention(ms(s.Retention)))
 	}

@@ -32,7 +32,7 @@ type step struct {
 	TSField   *int      `json:"tsField"`
 	Store     string    `json:"store"`
 	Global    bool      `json:"global"`
-	HistoryMs int64     `json:"historyMs"`
+	HistoryMs *int64    `json:"historyMs"`
 	From      string    `json:"from"`
 	Left      string    `json:"left"`
 	Right     string    `json:"right"`
@@ -127,6 +127,9 @@ type output struct {
 type wantedStore struct {
 	Type    string  `json:"type"`
 	Entries []entry `json:"entries"`
+	// AsOf are the versions that are valid at AsOfTimes, of a versioned store.
+	AsOf      []versionEntry `json:"asOf"`
+	AsOfTimes []int64        `json:"asOfTimes"`
 }
 
 // entry is a row of a store; a nil TS is not compared.
@@ -136,6 +139,15 @@ type entry struct {
 	End   *int64 `json:"end,omitempty"`
 	Value text   `json:"value"`
 	TS    *int64 `json:"ts,omitempty"`
+}
+
+// versionEntry is the version of a key that is valid at a time; a nil ValidTo is not compared.
+type versionEntry struct {
+	Key     text   `json:"key"`
+	AsOf    int64  `json:"asOf"`
+	Value   text   `json:"value"`
+	TS      int64  `json:"ts"`
+	ValidTo *int64 `json:"validTo,omitempty"`
 }
 
 const lineBytesMax = 16 << 20

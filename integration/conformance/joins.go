@@ -19,8 +19,9 @@ func joinOperators() map[string]operator {
 type maybe = topology.Optional[text]
 
 func addStreamTableJoin(b *build, s *step) (any, error) {
+	var opts []topology.JoinTableOption
 	if s.GraceMs != nil {
-		return nil, &unknownError{"streamTableJoin with graceMs"}
+		opts = append(opts, topology.JoinGrace(ms(*s.GraceMs)))
 	}
 	left, err := from[stream](b, s.Left)
 	if err != nil {
@@ -37,10 +38,10 @@ func addStreamTableJoin(b *build, s *step) (any, error) {
 	switch s.Kind {
 	case "inner":
 		return topology.JoinTableWithKey(left, right,
-			func(k, l, r text) text { return f(plainKey(k), l, r) }, textSerde()), nil
+			func(k, l, r text) text { return f(plainKey(k), l, r) }, textSerde(), opts...), nil
 	case "left":
 		return topology.LeftJoinTableWithKey(left, right,
-			func(k, l text, r maybe) text { return f(plainKey(k), l, r.Value) }, textSerde()), nil
+			func(k, l text, r maybe) text { return f(plainKey(k), l, r.Value) }, textSerde(), opts...), nil
 	default:
 		return nil, unknownKind(s)
 	}

@@ -288,6 +288,8 @@ func lookUp(s *step) *proc {
 				}
 			case textGlobal:
 				row = func(key text) (string, error) { return rowOf(kv, key, show) }
+			case versionedStore:
+				row = func(key text) (string, error) { return rowOf(kv, key, show) }
 			default:
 				return fmt.Errorf("conformance: lookup in a %T", st)
 			}

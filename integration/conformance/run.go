@@ -135,6 +135,9 @@ func compareStores(d *tidemarktest.Driver, wanted map[string]wantedStore) error 
 		if !slices.EqualFunc(want.Entries, got, func(a, b entry) bool { return reflect.DeepEqual(a, b) }) {
 			return fmt.Errorf("store %s:\n      want %s\n      got  %s", name, inJSON(want.Entries), inJSON(got))
 		}
+		if err := compareVersions(d, name, want); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -156,6 +159,8 @@ func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
 		return rows(st.All(), identity)
 	case *store.KeyValue[windowed, int64]:
 		return rows(st.All(), decimal)
+	case versionedStore:
+		return rows(st.All(), identity)
 	case *store.Window[text, text]:
 		return windowRows(st.All(), identity)
 	case *store.Window[text, int64]:

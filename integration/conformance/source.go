@@ -40,12 +40,12 @@ func timestampIn(i int) processor.TimestampExtractor {
 }
 
 func addTable(b *build, s *step) (any, error) {
-	if s.HistoryMs > 0 {
-		return nil, &unknownError{"table with historyMs"}
-	}
 	var opts []topology.TableOption
 	if s.Store != "" {
 		opts = append(opts, topology.As(s.Store))
+	}
+	if s.HistoryMs != nil {
+		opts = append(opts, topology.Versioned(ms(*s.HistoryMs)))
 	}
 	return topology.Table(b.Builder, s.Topic, textSerde(), textSerde(), opts...), nil
 }

@@ -17,9 +17,6 @@ func addToStream(b *build, s *step) (any, error) {
 }
 
 func addToTable(b *build, s *step) (any, error) {
-	if s.HistoryMs > 0 {
-		return nil, &unknownError{"toTable with historyMs"}
-	}
 	on, err := from[stream](b, s.From)
 	if err != nil {
 		return nil, err
