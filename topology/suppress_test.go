@@ -213,8 +213,8 @@ func TestSuppressFindsTheGrace(t *testing.T) {
 		},
 		"a stream": func(t windowCounts) windowCounts { return t.ToStream().ToTable() },
 		"a repartition topic": func(t windowCounts) windowCounts {
-			return topology.SelectKey(t.ToStream(), func(k record.Windowed[string], _ int64) record.Windowed[string] { return k },
-				serde.TimeWindowed(serde.String, 10*milli)).ToTable()
+			same := func(k record.Windowed[string], _ int64) record.Windowed[string] { return k }
+			return topology.SelectKey(t.ToStream(), same, serde.TimeWindowed(serde.String, 10*milli)).ToTable()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,8 +245,6 @@ func TestSuppressMistakes(t *testing.T) {
 			topology.Suppress(t, topology.UntilWindowCloses())
 		},
 		`when the windows of "t-to-table" close is not known`: func(t textTable) {
-			topology.SelectKey(t.ToStream(), func(k, _ string) record.Windowed[string] { return record.Windowed[string]{Key: k} },
-				serde.TimeWindowed(serde.String, time.Second))
 			windows := topology.SelectKey(t.ToStream(),
 				func(k, _ string) record.Windowed[string] { return record.Windowed[string]{Key: k} },
 				serde.TimeWindowed(serde.String, time.Second)).ToTable(topology.Named("t-to-table"))
