@@ -117,9 +117,10 @@ func TestSuppressUntilTimeLimit(t *testing.T) {
 
 // TestSuppressBufferFull: no handler may skip the record, since results would be lost.
 func TestSuppressBufferFull(t *testing.T) {
+	records := `node "KTABLE-SUPPRESS-0000000003" of task 0_0: suppress buffer full: ` +
+		`the store "KTABLE-SUPPRESS-STATE-STORE-0000000004" would hold 2 records of at most 1 (raise MaxRecords`
 	for want, until := range map[string]topology.Suppressed{
-		`node "KTABLE-SUPPRESS-0000000003" of task 0_0: suppress buffer full: ` +
-			`the store "KTABLE-SUPPRESS-STATE-STORE-0000000004" would hold 2 records of at most 1 (raise MaxRecords`: topology.UntilTimeLimit(time.Hour).MaxRecords(1).ShutDownWhenFull(),
+		records: topology.UntilTimeLimit(time.Hour).MaxRecords(1).ShutDownWhenFull(),
 		"would hold 8 bytes of at most 7 (raise MaxBytes": topology.UntilTimeLimit(time.Hour).MaxBytes(7).
 			MaxRecords(9).ShutDownWhenFull(),
 	} {
