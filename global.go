@@ -22,7 +22,6 @@ func (in *incarnation) openGlobal(ctx context.Context) error {
 	f := kafka.NewFetcher(in.client, in.fetcherConfig()) //nolint:contextcheck // a fetcher lives until it is closed
 	in.fetchers = append(in.fetchers, f)
 	tc := in.commonTaskConfig(record.GlobalTaskID()) //nolint:contextcheck // what it looks up outlives the start
-	tc.MaxTaskIdle = -1                              // one table does not wait for another
 	tc.Subtopology, tc.Inputs = sub, in.topics.globalInputs()
 	var err error
 	in.global, err = worker.OpenGlobal(ctx, worker.GlobalConfig{

@@ -60,6 +60,7 @@ const globalPatience = 10 * time.Second
 // OpenGlobal opens the stores, from trusted local state if there is some, and reads to the end that their topics have
 // now. On error, or if ctx ends, nothing is left open.
 func OpenGlobal(ctx context.Context, cfg GlobalConfig) (*Global, error) {
+	cfg.Task.MaxTaskIdle = -1 // one table does not wait for another
 	g := &Global{cfg: cfg}
 	g.mu.inputs = make(map[record.TopicPartition]InputSnapshot)
 	err := g.open(ctx)
