@@ -81,9 +81,9 @@ const (
 	// TypeUnjoined is what waits in a join of streams, TypeTimeBuffer what waits for a late row of a table.
 	TypeUnjoined   = "unjoined"
 	TypeTimeBuffer = "time-buffer"
-	// TypeTimeOrdered is what a suppression holds back.
+	TypeTimer      = "timer"
+	// TypeTimeOrdered is what a suppress holds back.
 	TypeTimeOrdered = "time-ordered"
-	TypeTimer       = "timer"
 )
 
 // Changelogged reports whether the store writes a changelog of its own.

@@ -31,6 +31,10 @@ func Suppress[K, V any](t *KTable[K, V], until Suppressed, opts ...StoreOption) 
 		storeName = c.name + "-store"
 	}
 	storeName = b.storeName(storeName, "KTABLE-SUPPRESS-STATE-STORE-")
+	if t.state.versioned() {
+		b.fail(operator, "the table is versioned: Suppress knows the last update of a key only; "+
+			"make it a stream, and that a table with ToTable")
+	}
 	s := suppressionOf(b, operator, until)
 	if s.windows {
 		s.waitMs = windowsWait[K](b, operator, t.node)
@@ -124,8 +128,6 @@ func addSuppressStore[K, V any](
 ) {
 	needSerdes(t.b, operator, fmt.Sprintf("the store %q", name), t.keySerde, t.valueSerde)
 	switch {
-	case t.state.versioned():
-		t.b.fail(operator, "the table is versioned: what is held back would lose its history")
 	case len(c.late) > 0:
 		t.b.fail(operator, "LateRecords: no update is late here")
 	case c.retention != 0:

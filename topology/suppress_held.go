@@ -21,7 +21,10 @@ type heldUpdate[V any] struct {
 //	│ version 1 │ flags │ headers │ uvarint length of value │ value │ prior │
 //	             1: value          only if both are there
 //	             2: prior
-//	             4: headers: uvarint count × (uvarint length, key, uvarint length+1, value); a length of 0 is a null value
+//	             4: headers
+//
+// Headers are a count and, for each, length and key, length+1 and value; 0 stands for a null value. All numbers are
+// uvarints.
 type heldSerde[V any] struct{ of serde.Serde[V] }
 
 const (

@@ -117,10 +117,10 @@ func TestSuppressUntilTimeLimit(t *testing.T) {
 
 // TestSuppressBufferFull: no handler may skip the record, since results would be lost.
 func TestSuppressBufferFull(t *testing.T) {
+	records := `node "KTABLE-SUPPRESS-0000000003" of task 0_0: suppress buffer full: ` +
+		`the store "KTABLE-SUPPRESS-STATE-STORE-0000000004" would hold 2 records of at most 1 (raise MaxRecords`
 	for want, until := range map[string]topology.Suppressed{
-		`node "KTABLE-SUPPRESS-0000000003" of task 0_0: suppress buffer full: ` +
-			`the store "KTABLE-SUPPRESS-STATE-STORE-0000000004"` + " would hold 2 records of at most 1 (raise MaxRecords": topology.UntilTimeLimit(time.Hour).MaxRecords(1).
-			ShutDownWhenFull(),
+		records: topology.UntilTimeLimit(time.Hour).MaxRecords(1).ShutDownWhenFull(),
 		"would hold 8 bytes of at most 7 (raise MaxBytes": topology.UntilTimeLimit(time.Hour).MaxBytes(7).
 			MaxRecords(9).ShutDownWhenFull(),
 	} {
@@ -214,8 +214,8 @@ func TestSuppressFindsTheGrace(t *testing.T) {
 		},
 		"a stream": func(t windowCounts) windowCounts { return t.ToStream().ToTable() },
 		"a repartition topic": func(t windowCounts) windowCounts {
-			return topology.SelectKey(t.ToStream(), func(k record.Windowed[string], _ int64) record.Windowed[string] { return k },
-				serde.TimeWindowed(serde.String, 10*milli)).ToTable()
+			same := func(k record.Windowed[string], _ int64) record.Windowed[string] { return k }
+			return topology.SelectKey(t.ToStream(), same, serde.TimeWindowed(serde.String, 10*milli)).ToTable()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,12 +246,17 @@ func TestSuppressMistakes(t *testing.T) {
 			topology.Suppress(t, topology.UntilWindowCloses())
 		},
 		`when the windows of "t-to-table" close is not known`: func(t textTable) {
-			topology.SelectKey(t.ToStream(), func(k, _ string) record.Windowed[string] { return record.Windowed[string]{Key: k} },
-				serde.TimeWindowed(serde.String, time.Second))
 			windows := topology.SelectKey(t.ToStream(),
 				func(k, _ string) record.Windowed[string] { return record.Windowed[string]{Key: k} },
 				serde.TimeWindowed(serde.String, time.Second)).ToTable(topology.Named("t-to-table"))
 			topology.Suppress(windows, topology.UntilWindowCloses())
+		},
+		"the table is versioned: ": func(t textTable) {
+			versioned := t.ToStream().ToTable(topology.Versioned(time.Hour))
+			topology.Suppress(versioned, topology.UntilTimeLimit(0))
+		},
+		"Versioned is for Table and ToTable": func(t textTable) {
+			topology.Suppress(t, topology.UntilTimeLimit(0), topology.Versioned(time.Hour))
 		},
 		"nothing says how long":      func(t textTable) { topology.Suppress(t, nil) },
 		"UntilTimeLimit(-1ms): want": func(t textTable) { topology.Suppress(t, topology.UntilTimeLimit(-milli)) },

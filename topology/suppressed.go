@@ -75,9 +75,9 @@ func (w WindowClose) suppression() suppression { return w.s }
 type TimeLimit struct{ s suppression }
 
 // UntilTimeLimit holds the updates of a key back until the observed time is that much later than the timestamp of the
-// first of them, and then forwards the last (Kafka Streams' Suppressed.untilTimeLimit). Deletions are forwarded too. The
-// time is event time, in whole milliseconds; with 0 every update is forwarded at once. By default there is no limit to
-// what waits.
+// first of them, and then forwards the last (Kafka Streams' Suppressed.untilTimeLimit). Deletions are forwarded too.
+// The time is event time, in whole milliseconds; with 0 every update is forwarded at once. By default there is no limit
+// to what waits.
 func UntilTimeLimit(wait time.Duration) TimeLimit {
 	return TimeLimit{suppression{wait: wait, emitEarly: true}}
 }
