@@ -86,6 +86,11 @@ func (g *generator) joinForeign() {
 		Op: "foreignKeyJoin", ID: g.name("t"), Kind: g.oneOf("inner", "left"), Left: a.id, Right: b.id,
 		Fn: g.oneOf("pair:|", "keyed"), FKFn: g.oneOf("key_mod:4", "key_null_if_contains:7"),
 	}
+	if g.class != anything {
+		// An inner join is not asked again when a left row that has just lost its partner changes before that was
+		// answered, and the answer is then out of date and ignored: what was there last depends on the moment.
+		s.Kind = "left"
+	}
 	if g.IntN(2) == 0 {
 		s.Store = g.name("store")
 	}
