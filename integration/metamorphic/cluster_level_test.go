@@ -66,7 +66,7 @@ func onCluster(s *scenario, how cluster, r *rand.Rand) (out outputs, err error) 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := b.Builder.Build()
+	plan, err := b.Build()
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,6 @@
 //
 //	go test ./integration/metamorphic -runs N -seed S
 //
-// A difference is printed as a line of the conformance corpus (see integration/conformance/FORMAT.md for the steps), with
-// the events and operators left out that the difference does not need.
+// A difference is printed as a line of the conformance corpus (integration/conformance/FORMAT.md describes the steps),
+// with the events and operators left out that the difference does not need.
 package metamorphic

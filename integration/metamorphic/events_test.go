@@ -60,7 +60,9 @@ func newScenario(r *rand.Rand, c class, partitions int32) *scenario {
 	if c == ordered || c == matched {
 		for p := range partitions {
 			for _, topic := range g.topics {
-				s.Events = append(s.Events, cases.Event{Topic: topic, Key: keyIn(p, partitions), Value: cases.Some("1"), TS: flushMs})
+				s.Events = append(s.Events, cases.Event{
+					Topic: topic, Key: keyIn(p, partitions), Value: cases.Some("1"), TS: flushMs,
+				})
 			}
 		}
 	}

@@ -97,16 +97,16 @@ func generate(r *rand.Rand, c class) *generator {
 func (g *generator) sources() {
 	g.source("stream", "in1", stream)
 	g.topics = []string{"in1"}
-	switch {
-	case g.class == ordered:
+	switch g.class {
+	case ordered:
 		if g.IntN(2) == 0 {
 			g.source("table", "in3", table)
 			g.preload = append(g.preload, "in3")
 		}
-	case g.class == matched:
+	case matched:
 		g.source("stream", "in2", stream)
 		g.topics = append(g.topics, "in2")
-	default:
+	case anything, tables, commutative:
 		if g.IntN(2) == 0 {
 			g.source("stream", "in2", stream)
 			g.topics = append(g.topics, "in2")
@@ -185,7 +185,9 @@ func (g *generator) operator() {
 			g.tableOp, g.tableGroup, g.suppress, g.joinStreams, g.joinStreams, g.joinTable, g.joinGlobal, g.joinTables,
 			g.joinForeign, g.process, g.toTable, g.toStream,
 		},
-		tables: {g.stateless, g.aggregate, g.aggregate, g.window, g.cogroup, g.tableOp, g.tableGroup, g.joinTables, g.joinForeign},
+		tables: {
+			g.stateless, g.aggregate, g.aggregate, g.window, g.cogroup, g.tableOp, g.tableGroup, g.joinTables, g.joinForeign,
+		},
 		ordered: {
 			g.stateless, g.stateless, g.branch, g.merge, g.aggregate, g.window, g.window, g.tableOp, g.suppress, g.joinTable,
 			g.joinGlobal, g.process, g.toStream,

@@ -68,14 +68,14 @@ func minimise(s *scenario, seed uint64, run func(s *scenario, seed uint64) error
 	}
 	for changed := true; changed; {
 		changed = false
-		for i := len(s.Topology) - 1; i >= 0; i-- {
+		for i := range slices.Backward(s.Topology) {
 			c := *s
 			c.Topology = slices.Delete(slices.Clone(s.Topology), i, i+1)
 			if len(c.Topology) > 0 && readsAll(&c) && fails(&c) {
 				s, changed = &c, true
 			}
 		}
-		for i := len(s.Events) - 1; i >= 0; i-- {
+		for i := range slices.Backward(s.Events) {
 			c := *s
 			if c.Events = slices.Delete(slices.Clone(s.Events), i, i+1); i < s.preloaded {
 				c.preloaded--

@@ -28,7 +28,8 @@ func (g *generator) tableGroup() {
 	}
 	n.used = true
 	group := cases.Step{
-		Op: "groupBy", ID: g.name("g"), From: n.id, KeyFn: g.oneOf("key_mod:3", "key_const:m0"), ValueFn: g.oneOf("len", "int_add:1"),
+		Op: "groupBy", ID: g.name("g"), From: n.id, KeyFn: g.oneOf("key_mod:3", "key_const:m0"),
+		ValueFn: g.oneOf("len", "int_add:1"),
 	}
 	s := cases.Step{ID: g.name("t"), From: group.ID, Op: g.oneOf("count", "aggregate", "aggregate")}
 	if s.Op == "aggregate" {

@@ -3,16 +3,18 @@ package metamorphic
 import "github.com/tidemarkio/tidemark/integration/conformance/cases"
 
 func (g *generator) predicate() string {
-	return g.oneOf("int_even", "int_gt:3", "value_not_null", "key_in:m0,m1,m2", "value_contains:1", "true", "value_len_gt:1")
+	return g.oneOf("int_even", "int_gt:3", "value_not_null", "key_in:m0,m1,m2", "value_contains:1", "true",
+		"value_len_gt:1")
 }
 
 func (g *generator) valueFunc() string {
-	return g.oneOf("int_add:3", "int_mul:2", "append:x", "with_key:-", "null_if_contains:7", "len", "null_to:5", "prefix:2",
-		"reverse", "identity")
+	return g.oneOf("int_add:3", "int_mul:2", "append:x", "with_key:-", "null_if_contains:7", "len", "null_to:5",
+		"prefix:2", "reverse", "identity")
 }
 
 func (g *generator) keyFunc() string {
-	return g.oneOf("key_mod:4", "key_mod:2", "key_const:m1", "key_value_prefix:1", "key_null_if_contains:9", "key_append:z")
+	return g.oneOf("key_mod:4", "key_mod:2", "key_const:m1", "key_value_prefix:1", "key_null_if_contains:9",
+		"key_append:z")
 }
 
 func (g *generator) joiner() string {

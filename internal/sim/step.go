@@ -99,6 +99,7 @@ func (c *Cluster) transaction(in *instance, end outcome) error {
 		return c.rollback(members)
 	case diesBefore:
 		return c.crash(in)
+	case commits, diesBehind:
 	}
 	c.Events.Commits++
 	ends := make([][]int64, len(members))
