@@ -136,7 +136,10 @@ func (s *timed[K, V]) ObservedTime() int64 { return s.observed.Now() }
 // CachingEnabled reports whether updates wait for FlushCache.
 func (s *timed[K, V]) CachingEnabled() bool { return s.caching }
 
-// expired reports that rows of that time are not there any more.
+// Expired reports that rows of that time are not there any more, and that a Put there is left alone: the time is
+// the observed time less the retention, or lies before it.
+func (s *timed[K, V]) Expired(t int64) bool { return s.expired(t) }
+
 func (s *timed[K, V]) expired(t int64) bool { return t <= s.observed.now-s.retention }
 
 // expiredBelow returns the key below which every row has expired, as far as is committed.

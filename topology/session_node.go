@@ -67,7 +67,8 @@ func (n *sessionNode[K, V, A]) Receive(r record.Record[K, V]) error {
 	} else {
 		err = n.store.RemoveWithTimestamp(r.Key, merged, merged.End)
 	}
-	if err != nil || n.cached || n.emitted != nil {
+	// A session that ends just at the close time is not late, but the store keeps it no longer, and so does its cache.
+	if err != nil || n.cached && !n.store.Expired(merged.End) || n.emitted != nil {
 		return err
 	}
 	return n.forward(r.Key, merged, Change[A]{New: next, HasNew: ok}, merged.End, r.Headers)

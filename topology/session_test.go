@@ -41,6 +41,18 @@ func TestSessionsWithCache(t *testing.T) {
 	require.Equal(t, []string{"k@1/5=", "k@1/6=abc"}, d.take())
 }
 
+// Such a session is not late, though the store has no room for it: with a cache it must go out all the same.
+func TestSessionsThatEndAtTheCloseTime(t *testing.T) {
+	for _, opts := range [][]tidemarktest.Option{nil, {tidemarktest.WithCaching()}} {
+		d := runWindowed(t, overSessions(topology.Session(6*time.Millisecond).Grace(24*time.Millisecond), false), opts...)
+		d.pipe("k", "a", 106)
+		d.pipe("other", "b", 76)
+		d.Commit()
+		require.ElementsMatch(t, []string{"k@106/106=a", "other@76/76=b"}, d.take())
+		require.Zero(t, d.Dropped())
+	}
+}
+
 func TestReduceSessionsAndNulls(t *testing.T) {
 	d := runWindowed(t, func(_ *topology.Builder, g groupedInput) windowedTable {
 		by := topology.SessionWindowedBy(g, topology.Session(10*time.Millisecond).Grace(time.Second))

@@ -222,7 +222,8 @@ func (n *slidingNode[K, V, A]) put(r *record.Record[K, V], start int64, c Change
 	} else {
 		err = n.store.DeleteWithTimestamp(r.Key, start, timestamp)
 	}
-	if err != nil || n.cached || n.emitted != nil {
+	// What the store has forgotten, as behind an input of a cogroup that is far ahead, its cache does not hold either.
+	if err != nil || n.cached && !n.store.Expired(start) || n.emitted != nil {
 		return err
 	}
 	return n.forward(r.Key, record.Window{Start: start, End: start + n.d}, c, timestamp, r.Headers)

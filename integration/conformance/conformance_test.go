@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tidemarkio/tidemark/integration/conformance/cases"
 	"github.com/tidemarkio/tidemark/tidemarktest"
 	"github.com/tidemarkio/tidemark/topology"
 )
@@ -26,19 +27,19 @@ func TestCorpus(t *testing.T) {
 		group := filepath.Base(file[:len(file)-len(filepath.Ext(file))])
 		t.Run(group, func(t *testing.T) {
 			t.Parallel()
-			cases, err := load(corpus, group, "")
+			all, err := cases.Load(corpus, group, "")
 			require.NoError(t, err)
 			passed, unknown := 0, make(map[string]int)
-			for i := range cases {
-				err := runCase(&cases[i])
-				if u, ok := errors.AsType[*unknownError](err); ok {
-					unknown[u.what]++
+			for i := range all {
+				err := cases.Run(&all[i])
+				if u, ok := errors.AsType[*cases.UnknownError](err); ok {
+					unknown[u.What]++
 					continue
 				}
-				require.NoError(t, err, cases[i].ID)
+				require.NoError(t, err, all[i].ID)
 				passed++
 			}
-			t.Logf("%d of %d pass; unknown operators: %v", passed, len(cases), unknown)
+			t.Logf("%d of %d pass; unknown operators: %v", passed, len(all), unknown)
 		})
 	}
 }
@@ -55,15 +56,15 @@ func TestCorpusAcrossCrashes(t *testing.T) {
 // restored from their source topics.
 func TestCorpusOptimized(t *testing.T) {
 	t.Parallel()
-	cases, err := load(corpus, "", "")
+	all, err := cases.Load(corpus, "", "")
 	require.NoError(t, err)
 	compared := 0
-	for i := range cases {
-		err := runCaseWith(&cases[i], func(*tidemarktest.Driver) error { return nil }, topology.OptimizeAll())
-		if _, ok := errors.AsType[*unknownError](err); ok {
+	for i := range all {
+		err := cases.RunWith(&all[i], func(*tidemarktest.Driver) error { return nil }, topology.OptimizeAll())
+		if _, ok := errors.AsType[*cases.UnknownError](err); ok {
 			continue
 		}
-		require.NoError(t, err, cases[i].ID)
+		require.NoError(t, err, all[i].ID)
 		compared++
 	}
 	t.Logf("%d cases compared", compared)
@@ -72,18 +73,18 @@ func TestCorpusOptimized(t *testing.T) {
 
 func acrossCrashes(t *testing.T, opts ...topology.BuilderOption) {
 	t.Helper()
-	cases, err := load(corpus, "", "")
+	all, err := cases.Load(corpus, "", "")
 	require.NoError(t, err)
 	compared := 0
-	for i := range cases {
-		c := &cases[i]
-		if slices.ContainsFunc(c.Topology, func(s step) bool { return s.Op == "process" || s.Op == "processValues" }) {
+	for i := range all {
+		c := &all[i]
+		if slices.ContainsFunc(c.Topology, func(s cases.Step) bool { return s.Op == "process" || s.Op == "processValues" }) {
 			continue
 		}
-		err := runCaseWith(c, func(d *tidemarktest.Driver) error {
+		err := cases.RunWith(c, func(d *tidemarktest.Driver) error {
 			return errors.Join(d.TryCommit(), d.TryCrash())
 		}, opts...)
-		if _, ok := errors.AsType[*unknownError](err); ok {
+		if _, ok := errors.AsType[*cases.UnknownError](err); ok {
 			continue
 		}
 		require.NoError(t, err, c.ID)
@@ -93,19 +94,19 @@ func acrossCrashes(t *testing.T, opts ...topology.BuilderOption) {
 	require.NotZero(t, compared)
 }
 
-func caseOf(t *testing.T, id string) *testCase {
+func caseOf(t *testing.T, id string) *cases.Case {
 	t.Helper()
-	cases, err := load(corpus, "", id)
+	all, err := cases.Load(corpus, "", id)
 	require.NoError(t, err)
-	require.Len(t, cases, 1)
-	return &cases[0]
+	require.Len(t, all, 1)
+	return &all[0]
 }
 
 // A runner that compares nothing would pass everything.
 func TestDifferencesAreFound(t *testing.T) {
 	t.Parallel()
 	const id = "kv-aggregate-001"
-	require.NoError(t, runCase(caseOf(t, id)))
+	require.NoError(t, cases.Run(caseOf(t, id)))
 
 	c := caseOf(t, id)
 	for i := range c.Outputs {
@@ -114,35 +115,35 @@ func TestDifferencesAreFound(t *testing.T) {
 			break
 		}
 	}
-	require.ErrorContains(t, runCase(c), "want null")
+	require.ErrorContains(t, cases.Run(c), "want null")
 
 	c = caseOf(t, id)
 	c.Outputs[0]["elsewhere"] = json.RawMessage(`[]`)
-	require.ErrorContains(t, runCase(c), "topic elsewhere is not written")
+	require.ErrorContains(t, cases.Run(c), "topic elsewhere is not written")
 
 	c = caseOf(t, id)
 	last := len(c.Outputs) - 1
 	c.Outputs[last] = map[string]json.RawMessage{"error": json.RawMessage(`"boom"`)}
-	require.ErrorContains(t, runCase(c), `no error, want "boom"`)
+	require.ErrorContains(t, cases.Run(c), `no error, want "boom"`)
 
 	c = caseOf(t, id)
 	require.NotEmpty(t, c.Stores)
 	for name, s := range c.Stores {
-		s.Entries[0].Value = some("other")
+		s.Entries[0].Value = cases.Some("other")
 		c.Stores[name] = s
 	}
-	require.ErrorContains(t, runCase(c), "store ")
+	require.ErrorContains(t, cases.Run(c), "store ")
 
 	c = caseOf(t, id)
-	c.Stores["missing"] = wantedStore{}
-	require.ErrorContains(t, runCase(c), `no store "missing"`)
+	c.Stores["missing"] = cases.WantedStore{}
+	require.ErrorContains(t, cases.Run(c), `no store "missing"`)
 }
 
 func TestUnknownOperators(t *testing.T) {
 	t.Parallel()
 	ok, missing := caseOf(t, "kv-aggregate-001"), *caseOf(t, "kv-aggregate-002")
-	missing.Topology = append([]step{{Op: "teleport"}}, missing.Topology...)
-	out, failed := report([]testCase{*ok, missing}, true)
+	missing.Topology = append([]cases.Step{{Op: "teleport"}}, missing.Topology...)
+	out, failed := report([]cases.Case{*ok, missing}, true)
 	require.Equal(t, 1, failed)
 	require.Equal(t, `kv-aggregate           1 passed,   1 failed (1 with unknown operators)
   kv-aggregate-001: ok
@@ -155,31 +156,18 @@ unknown operator teleport: first met in 1 cases
 func TestCasesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	_, err := load(dir, "", "")
+	_, err := cases.Load(dir, "", "")
 	require.ErrorContains(t, err, "no *.jsonl")
 	write := func(line string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "g.jsonl"), []byte(line), 0o600))
 	}
 	write(`{"id":"a","events":[{}],"outputs":[]}`)
-	_, err = load(dir, "g", "")
+	_, err = cases.Load(dir, "g", "")
 	require.ErrorContains(t, err, "1 events and 0 outputs")
 	write(`{`)
-	_, err = load(dir, "g", "")
+	_, err = cases.Load(dir, "g", "")
 	require.ErrorContains(t, err, "case 1")
 	write(`{"id":"a"}`)
-	_, err = load(dir, "g", "b")
+	_, err = cases.Load(dir, "g", "b")
 	require.ErrorContains(t, err, `no case "b"`)
-}
-
-func TestFunctions(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]int64{"5": 5, "-12": -12, "": 0, "1x": 0, "+4": 0, "1234567890": 0, "-": 0} {
-		require.Equal(t, want, integer(in), in)
-	}
-	require.Equal(t, "a|b", *joined(some("a"), "|", "b"))
-	require.Equal(t, "b", *joined(nil, "|", "b"))
-	require.Equal(t, "a|c", *without(some("a|b|c"), "|", "b"))
-	require.Equal(t, "a", *without(some("a"), "|", "b"))
-	_, err := aggregatorOf("juggle:1")
-	require.EqualError(t, err, `conformance: unknown aggregator "juggle:1"`)
 }

@@ -17,6 +17,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/tidemarkio/tidemark/integration/conformance/cases"
 )
 
 func main() {
@@ -25,12 +27,12 @@ func main() {
 	id := flag.String("case", "", "run only the case with this `id`")
 	verbose := flag.Bool("v", false, "show the cases that pass, too")
 	flag.Parse()
-	cases, err := load(*corpus, *group, *id)
+	all, err := cases.Load(*corpus, *group, *id)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	text, failed := report(cases, *verbose)
+	text, failed := report(all, *verbose)
 	fmt.Print(text)
 	if failed > 0 {
 		os.Exit(1)
@@ -41,33 +43,33 @@ func main() {
 type tally struct{ passed, failed, unknown int }
 
 // report runs cases, which are ordered by group, and says what came of them and how many failed.
-func report(cases []testCase, verbose bool) (text string, failed int) {
+func report(all []cases.Case, verbose bool) (text string, failed int) {
 	var (
 		out     strings.Builder
 		passed  int
 		unknown = make(map[string]int)
 	)
-	for i := 0; i < len(cases); {
+	for i := 0; i < len(all); {
 		var (
 			t     tally
 			lines strings.Builder
-			group = cases[i].Group
+			group = all[i].Group
 		)
-		for ; i < len(cases) && cases[i].Group == group; i++ {
-			err := runCase(&cases[i])
+		for ; i < len(all) && all[i].Group == group; i++ {
+			err := cases.Run(&all[i])
 			if err == nil {
 				t.passed++
 				if verbose {
-					fmt.Fprintf(&lines, "  %s: ok\n", cases[i].ID)
+					fmt.Fprintf(&lines, "  %s: ok\n", all[i].ID)
 				}
 				continue
 			}
 			t.failed++
-			if u, ok := errors.AsType[*unknownError](err); ok {
+			if u, ok := errors.AsType[*cases.UnknownError](err); ok {
 				t.unknown++
-				unknown[u.what]++
+				unknown[u.What]++
 			}
-			fmt.Fprintf(&lines, "  %s: %v\n", cases[i].ID, err)
+			fmt.Fprintf(&lines, "  %s: %v\n", all[i].ID, err)
 		}
 		fmt.Fprintf(&out, "%-20s %3d passed, %3d failed (%d with unknown operators)\n%s",
 			group, t.passed, t.failed, t.unknown, lines.String())

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"github.com/tidemarkio/tidemark/topology"
@@ -15,7 +15,7 @@ func aggregateOperators() map[string]operator {
 	}
 }
 
-func addGroupByKey(b *build, s *step) (any, error) {
+func addGroupByKey(b *Topology, s *Step) (any, error) {
 	on, err := from[stream](b, s.From)
 	if err != nil {
 		return nil, err
@@ -23,16 +23,16 @@ func addGroupByKey(b *build, s *step) (any, error) {
 	return on.GroupByKey(), nil
 }
 
-func addGroupBy(b *build, s *step) (any, error) {
+func addGroupBy(b *Topology, s *Step) (any, error) {
 	key, err := keyFuncOf(s.KeyFn)
 	if err != nil {
 		return nil, err
 	}
 	switch on := b.made[s.From].(type) {
 	case stream:
-		return topology.GroupBy(on, mapped[text](key), textSerde()), nil
+		return topology.GroupBy(on, mapped[text](key), TextSerde()), nil
 	case windowedStream:
-		return topology.GroupBy(on, mapped[windowed](key), textSerde()), nil
+		return topology.GroupBy(on, mapped[windowed](key), TextSerde()), nil
 	case table:
 		return groupTable(on, s)
 	case windowedTable:
@@ -42,17 +42,17 @@ func addGroupBy(b *build, s *step) (any, error) {
 	}
 }
 
-func groupTable[K anyKey](on *topology.KTable[K, text], s *step) (any, error) {
+func groupTable[K anyKey](on *topology.KTable[K, text], s *Step) (any, error) {
 	key, value, err := keyAndValueFuncs(s)
 	if err != nil {
 		return nil, err
 	}
 	return topology.GroupTableBy(on, func(k K, v text) (text, text) {
 		return key(keyOf(k), v), value(keyOf(k), v)
-	}, textSerde(), textSerde()), nil
+	}, TextSerde(), TextSerde()), nil
 }
 
-func addCount(b *build, s *step) (any, error) {
+func addCount(b *Topology, s *Step) (any, error) {
 	switch on := b.made[s.From].(type) {
 	case groupedStream:
 		return counted(topology.Count(on, stored(s)...)), nil
@@ -69,10 +69,10 @@ func addCount(b *build, s *step) (any, error) {
 
 // counted is a table of counts in text, as everything is in a case. It has no store: the counts' own is compared.
 func counted[K any](t *topology.KTable[K, int64]) *topology.KTable[K, text] {
-	return topology.MapTableValues(t, decimal, textSerde())
+	return topology.MapTableValues(t, decimal, TextSerde())
 }
 
-func addReduce(b *build, s *step) (any, error) {
+func addReduce(b *Topology, s *Step) (any, error) {
 	if on, ok := b.made[s.From].(groupedTable); ok {
 		return reduceTable(on, s)
 	}
@@ -92,7 +92,7 @@ func addReduce(b *build, s *step) (any, error) {
 	}
 }
 
-func reduceTable(on groupedTable, s *step) (any, error) {
+func reduceTable(on groupedTable, s *Step) (any, error) {
 	add, err := reducerOf(s.Adder)
 	if err != nil {
 		return nil, err
@@ -104,8 +104,8 @@ func reduceTable(on groupedTable, s *step) (any, error) {
 	return topology.ReduceTable(on, add, subtract, stored(s)...), nil
 }
 
-func addAggregate(b *build, s *step) (any, error) {
-	initial := func() text { return some(s.Init) }
+func addAggregate(b *Topology, s *Step) (any, error) {
+	initial := func() text { return Some(s.Init) }
 	switch on := b.made[s.From].(type) {
 	case groupedTable:
 		add, err := folding(s.Adder)
@@ -116,38 +116,38 @@ func addAggregate(b *build, s *step) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return topology.AggregateTable(on, initial, add, subtract, textSerde(), stored(s)...), nil
+		return topology.AggregateTable(on, initial, add, subtract, TextSerde(), stored(s)...), nil
 	case cogrouped:
-		return on.Aggregate(initial, textSerde(), stored(s)...), nil
+		return on.Aggregate(initial, TextSerde(), stored(s)...), nil
 	case windowedCogroup:
-		return on.Aggregate(initial, textSerde(), stored(s)...), nil
+		return on.Aggregate(initial, TextSerde(), stored(s)...), nil
 	case sessionCogroup:
 		merge, err := mergerOf(s.Merger)
 		if err != nil {
 			return nil, err
 		}
-		return on.Aggregate(initial, merge, textSerde(), stored(s)...), nil
+		return on.Aggregate(initial, merge, TextSerde(), stored(s)...), nil
 	default:
 		return addStreamAggregate(b, s, initial)
 	}
 }
 
-func addStreamAggregate(b *build, s *step, initial func() text) (any, error) {
+func addStreamAggregate(b *Topology, s *Step, initial func() text) (any, error) {
 	add, err := folding(s.Fn)
 	if err != nil {
 		return nil, err
 	}
 	switch on := b.made[s.From].(type) {
 	case groupedStream:
-		return topology.Aggregate(on, initial, add, textSerde(), stored(s)...), nil
+		return topology.Aggregate(on, initial, add, TextSerde(), stored(s)...), nil
 	case windowedGroup:
-		return topology.Aggregate(on, initial, add, textSerde(), stored(s)...), nil
+		return topology.Aggregate(on, initial, add, TextSerde(), stored(s)...), nil
 	case sessionGroup:
 		merge, err := mergerOf(s.Merger)
 		if err != nil {
 			return nil, err
 		}
-		return topology.AggregateSessions(on, initial, add, merge, textSerde(), stored(s)...), nil
+		return topology.AggregateSessions(on, initial, add, merge, TextSerde(), stored(s)...), nil
 	default:
 		return nil, misplaced(s, on)
 	}

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"github.com/tidemarkio/tidemark/topology"
@@ -9,7 +9,7 @@ func streamJoinOperators() map[string]operator {
 	return map[string]operator{"streamStreamJoin": addStreamStreamJoin}
 }
 
-func addStreamStreamJoin(b *build, s *step) (any, error) {
+func addStreamStreamJoin(b *Topology, s *Step) (any, error) {
 	switch left := b.made[s.Left].(type) {
 	case stream:
 		return joinStreams(b, s, left)
@@ -21,7 +21,7 @@ func addStreamStreamJoin(b *build, s *step) (any, error) {
 }
 
 // joinStreams joins two streams with the same kind of keys.
-func joinStreams[K anyKey](b *build, s *step, left *topology.KStream[K, text]) (any, error) {
+func joinStreams[K anyKey](b *Topology, s *Step, left *topology.KStream[K, text]) (any, error) {
 	right, err := from[*topology.KStream[K, text]](b, s.Right)
 	if err != nil {
 		return nil, err
@@ -37,13 +37,13 @@ func joinStreams[K anyKey](b *build, s *step, left *topology.KStream[K, text]) (
 	switch s.Kind {
 	case "inner":
 		return topology.JoinWithKey(left, right,
-			func(k K, l, r text) text { return f(keyOf(k), l, r) }, w, textSerde()), nil
+			func(k K, l, r text) text { return f(keyOf(k), l, r) }, w, TextSerde()), nil
 	case "left":
 		return topology.LeftJoinWithKey(left, right,
-			func(k K, l text, r maybe) text { return f(keyOf(k), l, r.Value) }, w, textSerde()), nil
+			func(k K, l text, r maybe) text { return f(keyOf(k), l, r.Value) }, w, TextSerde()), nil
 	case "outer":
 		return topology.OuterJoinWithKey(left, right,
-			func(k K, l, r maybe) text { return f(keyOf(k), l.Value, r.Value) }, w, textSerde()), nil
+			func(k K, l, r maybe) text { return f(keyOf(k), l.Value, r.Value) }, w, TextSerde()), nil
 	default:
 		return nil, unknownKind(s)
 	}

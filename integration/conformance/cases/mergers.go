@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"slices"
@@ -11,13 +11,13 @@ type merger func(k, a, b text) text
 func mergerOf(spec string) (merger, error) {
 	return lookup("merger", map[string]func(c call) merger{
 		"concat": func(c call) merger {
-			return eitherSide(func(a, b text) text { return some(*a + c.arg(0) + *b) })
+			return eitherSide(func(a, b text) text { return Some(*a + c.arg(0) + *b) })
 		},
 		"bag": func(c call) merger {
 			return func(_, a, b text) text {
 				all := append(list(a, c.arg(0)), list(b, c.arg(0))...)
 				slices.Sort(all)
-				return some(strings.Join(all, c.arg(0)))
+				return Some(strings.Join(all, c.arg(0)))
 			}
 		},
 		"sum": func(call) merger {

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"slices"
@@ -14,7 +14,7 @@ func sourceOperators() map[string]operator {
 	return map[string]operator{"stream": addStream, "table": addTable, "to": addTo}
 }
 
-func addStream(b *build, s *step) (any, error) {
+func addStream(b *Topology, s *Step) (any, error) {
 	topics := s.Topics
 	if s.Topic != "" {
 		topics = []string{s.Topic}
@@ -23,7 +23,7 @@ func addStream(b *build, s *step) (any, error) {
 	if s.TSField != nil {
 		opts = append(opts, topology.WithTimestampExtractor(timestampIn(*s.TSField)))
 	}
-	return topology.Streams(b.Builder, topics, textSerde(), textSerde(), opts...), nil
+	return topology.Streams(b.Builder, topics, TextSerde(), TextSerde(), opts...), nil
 }
 
 // timestampIn extracts the integer in a field of the value, if there is one.
@@ -39,7 +39,7 @@ func timestampIn(i int) processor.TimestampExtractor {
 	}
 }
 
-func addTable(b *build, s *step) (any, error) {
+func addTable(b *Topology, s *Step) (any, error) {
 	var opts []topology.TableOption
 	if s.Store != "" {
 		opts = append(opts, topology.As(s.Store))
@@ -47,17 +47,17 @@ func addTable(b *build, s *step) (any, error) {
 	if s.HistoryMs != nil {
 		opts = append(opts, topology.Versioned(ms(*s.HistoryMs)))
 	}
-	return topology.Table(b.Builder, s.Topic, textSerde(), textSerde(), opts...), nil
+	return topology.Table(b.Builder, s.Topic, TextSerde(), TextSerde(), opts...), nil
 }
 
-func addTo(b *build, s *step) (any, error) {
+func addTo(b *Topology, s *Step) (any, error) {
 	topics := s.Topics
 	if s.Topic != "" {
 		topics = []string{s.Topic}
 	}
 	for _, topic := range topics {
-		if !slices.Contains(b.sinks, topic) {
-			b.sinks = append(b.sinks, topic)
+		if !slices.Contains(b.Sinks, topic) {
+			b.Sinks = append(b.Sinks, topic)
 		}
 	}
 	switch on := b.made[s.From].(type) {

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"github.com/tidemarkio/tidemark/topology"
@@ -18,7 +18,7 @@ func windowOperators() map[string]operator {
 	return map[string]operator{"windowedBy": addWindowedBy, "cogroup": addCogroup}
 }
 
-func addWindowedBy(b *build, s *step) (any, error) {
+func addWindowedBy(b *Topology, s *Step) (any, error) {
 	if s.Windows.Type == "session" {
 		return addSessionWindowedBy(b, s)
 	}
@@ -40,7 +40,7 @@ func addWindowedBy(b *build, s *step) (any, error) {
 	}
 }
 
-func addSessionWindowedBy(b *build, s *step) (any, error) {
+func addSessionWindowedBy(b *Topology, s *Step) (any, error) {
 	w := topology.Session(ms(s.Windows.GapMs)).Grace(ms(s.Windows.GraceMs))
 	switch on := b.made[s.From].(type) {
 	case groupedStream:
@@ -56,7 +56,7 @@ func addSessionWindowedBy(b *build, s *step) (any, error) {
 	}
 }
 
-func windowsOf(s *step) (topology.Windows, error) {
+func windowsOf(s *Step) (topology.Windows, error) {
 	w := s.Windows
 	switch w.Type {
 	case "tumbling":
@@ -66,11 +66,11 @@ func windowsOf(s *step) (topology.Windows, error) {
 	case "sliding":
 		return topology.Sliding(ms(w.DifferenceMs)).Grace(ms(w.GraceMs)), nil
 	default:
-		return nil, &unknownError{s.Op + " " + w.Type}
+		return nil, &UnknownError{s.Op + " " + w.Type}
 	}
 }
 
-func addCogroup(b *build, s *step) (any, error) {
+func addCogroup(b *Topology, s *Step) (any, error) {
 	var c cogrouped
 	for _, in := range s.Inputs {
 		on, err := from[groupedStream](b, in.From)

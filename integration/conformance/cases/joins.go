@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ func joinOperators() map[string]operator {
 // maybe is an optional side of a join; an absent one is null.
 type maybe = topology.Optional[text]
 
-func addStreamTableJoin(b *build, s *step) (any, error) {
+func addStreamTableJoin(b *Topology, s *Step) (any, error) {
 	var opts []topology.JoinTableOption
 	if s.GraceMs != nil {
 		opts = append(opts, topology.JoinGrace(ms(*s.GraceMs)))
@@ -38,16 +38,16 @@ func addStreamTableJoin(b *build, s *step) (any, error) {
 	switch s.Kind {
 	case "inner":
 		return topology.JoinTableWithKey(left, right,
-			func(k, l, r text) text { return f(plainKey(k), l, r) }, textSerde(), opts...), nil
+			func(k, l, r text) text { return f(plainKey(k), l, r) }, TextSerde(), opts...), nil
 	case "left":
 		return topology.LeftJoinTableWithKey(left, right,
-			func(k, l text, r maybe) text { return f(plainKey(k), l, r.Value) }, textSerde(), opts...), nil
+			func(k, l text, r maybe) text { return f(plainKey(k), l, r.Value) }, TextSerde(), opts...), nil
 	default:
 		return nil, unknownKind(s)
 	}
 }
 
-func addTableTableJoin(b *build, s *step) (any, error) {
+func addTableTableJoin(b *Topology, s *Step) (any, error) {
 	switch left := b.made[s.Left].(type) {
 	case table:
 		return joinTables(b, s, left)
@@ -59,7 +59,7 @@ func addTableTableJoin(b *build, s *step) (any, error) {
 }
 
 // joinTables joins two tables with the same kind of keys. No joiner of a join of tables sees the key.
-func joinTables[K any](b *build, s *step, left *topology.KTable[K, text]) (any, error) {
+func joinTables[K any](b *Topology, s *Step, left *topology.KTable[K, text]) (any, error) {
 	right, err := from[*topology.KTable[K, text]](b, s.Right)
 	if err != nil {
 		return nil, err
@@ -71,19 +71,19 @@ func joinTables[K any](b *build, s *step, left *topology.KTable[K, text]) (any, 
 	switch s.Kind {
 	case "inner":
 		return topology.JoinTables(left, right,
-			func(l, r text) text { return f(keyText{}, l, r) }, textSerde(), stored(s)...), nil
+			func(l, r text) text { return f(keyText{}, l, r) }, TextSerde(), stored(s)...), nil
 	case "left":
 		return topology.LeftJoinTables(left, right,
-			func(l text, r maybe) text { return f(keyText{}, l, r.Value) }, textSerde(), stored(s)...), nil
+			func(l text, r maybe) text { return f(keyText{}, l, r.Value) }, TextSerde(), stored(s)...), nil
 	case "outer":
 		return topology.OuterJoinTables(left, right,
-			func(l, r maybe) text { return f(keyText{}, l.Value, r.Value) }, textSerde(), stored(s)...), nil
+			func(l, r maybe) text { return f(keyText{}, l.Value, r.Value) }, TextSerde(), stored(s)...), nil
 	default:
 		return nil, unknownKind(s)
 	}
 }
 
-func addForeignKeyJoin(b *build, s *step) (any, error) {
+func addForeignKeyJoin(b *Topology, s *Step) (any, error) {
 	left, err := from[table](b, s.Left)
 	if err != nil {
 		return nil, err
@@ -108,15 +108,15 @@ func addForeignKeyJoin(b *build, s *step) (any, error) {
 	switch s.Kind {
 	case "inner":
 		return topology.ForeignKeyJoinWithKey(left, right, foreignKey,
-			func(l, r text) text { return f(keyText{}, l, r) }, textSerde(), opts...), nil
+			func(l, r text) text { return f(keyText{}, l, r) }, TextSerde(), opts...), nil
 	case "left":
 		return topology.LeftForeignKeyJoinWithKey(left, right, foreignKey,
-			func(l text, r maybe) text { return f(keyText{}, l, r.Value) }, textSerde(), opts...), nil
+			func(l text, r maybe) text { return f(keyText{}, l, r.Value) }, TextSerde(), opts...), nil
 	default:
 		return nil, unknownKind(s)
 	}
 }
 
-func unknownKind(s *step) error {
+func unknownKind(s *Step) error {
 	return fmt.Errorf("conformance: %s %q of kind %q", s.Op, s.ID, s.Kind)
 }

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ type (
 )
 
 // operator adds a step to the topology and returns what later steps refer to by its id; nil if nothing.
-type operator func(b *build, s *step) (any, error)
+type operator func(b *Topology, s *Step) (any, error)
 
 // operators is the registry. A new family of operators is a file with such a table, and a line here.
 func operators() map[string]operator {
@@ -43,29 +43,29 @@ func operators() map[string]operator {
 	return all
 }
 
-// unknownError says that the DSL cannot build a case yet.
-type unknownError struct{ what string }
+// UnknownError says that the DSL cannot build a case yet.
+type UnknownError struct{ What string }
 
-func (e *unknownError) Error() string { return "unknown operator " + e.what }
+func (e *UnknownError) Error() string { return "unknown operator " + e.What }
 
-// build is a case's topology while it grows.
-type build struct {
+// Build is a case's topology while it grows.
+type Topology struct {
 	*topology.Builder
 
 	made map[string]any // by id
 	// sinks are the topics that are written, in the order of their first steps.
-	sinks []string
+	Sinks []string
 }
 
-// buildTopology builds the topology of a case with the operators of the registry.
-func buildTopology(c *testCase, opts ...topology.BuilderOption) (*build, error) {
-	b := &build{Builder: topology.NewBuilder(opts...), made: make(map[string]any)}
+// Build builds the topology of a case with the operators of the registry.
+func Build(c *Case, opts ...topology.BuilderOption) (*Topology, error) {
+	b := &Topology{Builder: topology.NewBuilder(opts...), made: make(map[string]any)}
 	known := operators()
 	for i := range c.Topology {
 		s := &c.Topology[i]
 		op, ok := known[s.Op]
 		if !ok {
-			return nil, &unknownError{s.Op}
+			return nil, &UnknownError{s.Op}
 		}
 		made, err := op(b, s)
 		if err != nil {
@@ -78,11 +78,11 @@ func buildTopology(c *testCase, opts ...topology.BuilderOption) (*build, error) 
 	return b, nil
 }
 
-// textSerde is the serde of all keys and values.
-func textSerde() serde.Serde[text] { return serde.Nullable(serde.String) }
+// TextSerde is the serde of all keys and values.
+func TextSerde() serde.Serde[text] { return serde.Nullable(serde.String) }
 
 // from returns what an earlier step made, of a known type.
-func from[T any](b *build, id string) (T, error) {
+func from[T any](b *Topology, id string) (T, error) {
 	made, ok := b.made[id].(T)
 	if !ok {
 		return made, fmt.Errorf("conformance: step %q is a %T, want a %T", id, b.made[id], made)
@@ -91,7 +91,7 @@ func from[T any](b *build, id string) (T, error) {
 }
 
 // stored are the options about a step's store.
-func stored(s *step) (opts []topology.StoreOption) {
+func stored(s *Step) (opts []topology.StoreOption) {
 	if s.Store != "" {
 		opts = append(opts, topology.As(s.Store))
 	}
@@ -107,6 +107,6 @@ func stored(s *step) (opts []topology.StoreOption) {
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // misplaced says that a step cannot follow another.
-func misplaced(s *step, on any) error {
+func misplaced(s *Step, on any) error {
 	return fmt.Errorf("conformance: %s %q on a %T", s.Op, s.ID, on)
 }

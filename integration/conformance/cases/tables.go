@@ -1,11 +1,11 @@
-package main
+package cases
 
 // tableOperators turn streams into tables and back.
 func tableOperators() map[string]operator {
 	return map[string]operator{"toStream": addToStream, "toTable": addToTable}
 }
 
-func addToStream(b *build, s *step) (any, error) {
+func addToStream(b *Topology, s *Step) (any, error) {
 	switch on := b.made[s.From].(type) {
 	case table:
 		return on.ToStream(), nil
@@ -16,7 +16,7 @@ func addToStream(b *build, s *step) (any, error) {
 	}
 }
 
-func addToTable(b *build, s *step) (any, error) {
+func addToTable(b *Topology, s *Step) (any, error) {
 	on, err := from[stream](b, s.From)
 	if err != nil {
 		return nil, err

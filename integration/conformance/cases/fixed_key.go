@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"strconv"
@@ -29,19 +29,19 @@ func (p *fixedProc) Init(ctx fixedContext) error {
 func (p *fixedProc) Process(ctx fixedContext, r fixedRecord) error { return p.process(ctx, r) }
 
 // fixedKeyProcessors are those of the format for processValues, by name.
-func fixedKeyProcessors() map[string]func(s *step) *fixedProc {
-	return map[string]func(s *step) *fixedProc{
+func fixedKeyProcessors() map[string]func(s *Step) *fixedProc {
+	return map[string]func(s *Step) *fixedProc{
 		"running_count": runningCount,
-		"stamp": fixedSuffix(func(_ *step, r fixedRecord) string {
+		"stamp": fixedSuffix(func(_ *Step, r fixedRecord) string {
 			return "@" + strconv.FormatInt(r.Timestamp, 10)
 		}),
-		"header_read": fixedSuffix(func(s *step, r fixedRecord) string {
+		"header_read": fixedSuffix(func(s *Step, r fixedRecord) string {
 			return showHeader(r.Header(s.Args.Name))
 		}),
 	}
 }
 
-func runningCount(s *step) *fixedProc {
+func runningCount(s *Step) *fixedProc {
 	var kv textStore
 	return &fixedProc{
 		init: func(ctx fixedContext) (err error) {
@@ -60,16 +60,16 @@ func runningCount(s *step) *fixedProc {
 			if err := kv.Put(r.Key(), n); err != nil {
 				return err
 			}
-			return ctx.Forward(processor.FixedKeyWithValue(r, some(show(r.Value)+"#"+*n)))
+			return ctx.Forward(processor.FixedKeyWithValue(r, Some(show(r.Value)+"#"+*n)))
 		},
 	}
 }
 
 // fixedSuffix is a processor that appends to the value.
-func fixedSuffix(of func(s *step, r fixedRecord) string) func(s *step) *fixedProc {
-	return func(s *step) *fixedProc {
+func fixedSuffix(of func(s *Step, r fixedRecord) string) func(s *Step) *fixedProc {
+	return func(s *Step) *fixedProc {
 		return &fixedProc{process: func(ctx fixedContext, r fixedRecord) error {
-			return ctx.Forward(processor.FixedKeyWithValue(r, some(show(r.Value)+of(s, r))))
+			return ctx.Forward(processor.FixedKeyWithValue(r, Some(show(r.Value)+of(s, r))))
 		}}
 	}
 }

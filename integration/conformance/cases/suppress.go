@@ -1,4 +1,4 @@
-package main
+package cases
 
 import "github.com/tidemarkio/tidemark/topology"
 
@@ -7,7 +7,7 @@ func suppressOperators() map[string]operator {
 	return map[string]operator{"suppress": addSuppress}
 }
 
-func addSuppress(b *build, s *step) (any, error) {
+func addSuppress(b *Topology, s *Step) (any, error) {
 	until, err := suppressedBy(s)
 	if err != nil {
 		return nil, err
@@ -22,12 +22,12 @@ func addSuppress(b *build, s *step) (any, error) {
 	}
 }
 
-func suppressedBy(s *step) (topology.Suppressed, error) {
+func suppressedBy(s *Step) (topology.Suppressed, error) {
 	switch {
 	case s.OnFull != "" && s.OnFull != "emitEarly" && s.OnFull != "shutDown":
-		return nil, &unknownError{s.Op + " onFull " + s.OnFull}
+		return nil, &UnknownError{s.Op + " onFull " + s.OnFull}
 	case s.Until == "windowClose" && s.OnFull == "emitEarly":
-		return nil, &unknownError{"suppress until windowClose that emits early"}
+		return nil, &UnknownError{"suppress until windowClose that emits early"}
 	case s.Until == "windowClose":
 		until := topology.UntilWindowCloses()
 		if s.MaxRecords != nil {
@@ -44,6 +44,6 @@ func suppressedBy(s *step) (topology.Suppressed, error) {
 		}
 		return until, nil
 	default:
-		return nil, &unknownError{s.Op + " until " + s.Until}
+		return nil, &UnknownError{s.Op + " until " + s.Until}
 	}
 }

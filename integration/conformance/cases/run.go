@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"cmp"
@@ -17,16 +17,16 @@ import (
 	"github.com/tidemarkio/tidemark/topology"
 )
 
-// runCase builds a case, pipes its events and compares. The error is the first difference, or an *unknownError.
-func runCase(c *testCase) error {
-	return runCaseWith(c, func(*tidemarktest.Driver) error { return nil })
+// Run builds a case, pipes its events and compares. The error is the first difference, or an *UnknownError.
+func Run(c *Case) error {
+	return RunWith(c, func(*tidemarktest.Driver) error { return nil })
 }
 
-// runCaseWith is runCase with options of the builder; after is called behind each event.
-func runCaseWith(
-	c *testCase, after func(d *tidemarktest.Driver) error, opts ...topology.BuilderOption,
+// RunWith is Run with options of the builder; after is called behind each event.
+func RunWith(
+	c *Case, after func(d *tidemarktest.Driver) error, opts ...topology.BuilderOption,
 ) (err error) {
-	b, err := buildTopology(c, opts...)
+	b, err := Build(c, opts...)
 	if err != nil {
 		return err
 	}
@@ -36,9 +36,9 @@ func runCaseWith(
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	outputs := make(map[string]*tidemarktest.OutputTopic[text, text], len(b.sinks))
-	for _, topic := range b.sinks {
-		outputs[topic] = tidemarktest.Output(d, topic, textSerde(), textSerde())
+	outputs := make(map[string]*tidemarktest.OutputTopic[text, text], len(b.Sinks))
+	for _, topic := range b.Sinks {
+		outputs[topic] = tidemarktest.Output(d, topic, TextSerde(), TextSerde())
 	}
 	for i := range c.Events {
 		failed, err := pipe(d, &c.Events[i], c.Outputs[i])
@@ -46,20 +46,20 @@ func runCaseWith(
 			return nil // as it should; it is the last event
 		}
 		if err == nil {
-			err = compareOutputs(outputs, b.sinks, c.Outputs[i])
+			err = compareOutputs(outputs, b.Sinks, c.Outputs[i])
 		}
 		if err == nil {
 			err = after(d)
 		}
 		if err != nil {
-			return fmt.Errorf("event %d of %d %s: %w", i+1, len(c.Events), inJSON(c.Events[i]), err)
+			return fmt.Errorf("event %d of %d %s: %w", i+1, len(c.Events), JSON(c.Events[i]), err)
 		}
 	}
 	return compareStores(d, c.Stores)
 }
 
 // pipe carries an event out. failed says that it failed as the case wants.
-func pipe(d *tidemarktest.Driver, e *event, wanted map[string]json.RawMessage) (failed bool, err error) {
+func pipe(d *tidemarktest.Driver, e *Event, wanted map[string]json.RawMessage) (failed bool, err error) {
 	if e.Topic == "" {
 		err = d.TryAdvanceWallClock(time.Duration(e.AdvanceWallClockMs) * time.Millisecond)
 	} else {
@@ -67,7 +67,7 @@ func pipe(d *tidemarktest.Driver, e *event, wanted map[string]json.RawMessage) (
 		for _, h := range e.Headers {
 			headers = append(headers, record.Header{Key: show(h[0]), Value: []byte(show(h[1]))})
 		}
-		err = tidemarktest.Input(d, e.Topic, textSerde(), textSerde()).TryPipe(e.Key, e.Value, e.TS, headers...)
+		err = tidemarktest.Input(d, e.Topic, TextSerde(), TextSerde()).TryPipe(e.Key, e.Value, e.TS, headers...)
 	}
 	if want, ok := wanted["error"]; ok {
 		var text string
@@ -93,7 +93,7 @@ func compareOutputs(
 		}
 	}
 	for _, topic := range sinks {
-		var want, got []output
+		var want, got []Output
 		if data, ok := wanted[topic]; ok {
 			if err := json.Unmarshal(data, &want); err != nil {
 				return fmt.Errorf("conformance: outputs of %s: %w", topic, err)
@@ -107,21 +107,21 @@ func compareOutputs(
 			got = append(got, outputOf(r))
 		}
 		if !reflect.DeepEqual(want, got) {
-			return fmt.Errorf("topic %s:\n      want %s\n      got  %s", topic, inJSON(want), inJSON(got))
+			return fmt.Errorf("topic %s:\n      want %s\n      got  %s", topic, JSON(want), JSON(got))
 		}
 	}
 	return nil
 }
 
-func outputOf(r textRecord) output {
-	o := output{Key: r.Key, Value: r.Value, TS: r.Timestamp}
+func outputOf(r textRecord) Output {
+	o := Output{Key: r.Key, Value: r.Value, TS: r.Timestamp}
 	for _, h := range r.Headers {
-		o.Headers = append(o.Headers, [2]text{some(h.Key), some(string(h.Value))})
+		o.Headers = append(o.Headers, [2]text{Some(h.Key), Some(string(h.Value))})
 	}
 	return o
 }
 
-func compareStores(d *tidemarktest.Driver, wanted map[string]wantedStore) error {
+func compareStores(d *tidemarktest.Driver, wanted map[string]WantedStore) error {
 	for name, want := range wanted {
 		got, err := contents(d, name)
 		if err != nil {
@@ -132,8 +132,8 @@ func compareStores(d *tidemarktest.Driver, wanted map[string]wantedStore) error 
 				got[i].TS = nil
 			}
 		}
-		if !slices.EqualFunc(want.Entries, got, func(a, b entry) bool { return reflect.DeepEqual(a, b) }) {
-			return fmt.Errorf("store %s:\n      want %s\n      got  %s", name, inJSON(want.Entries), inJSON(got))
+		if !slices.EqualFunc(want.Entries, got, func(a, b Entry) bool { return reflect.DeepEqual(a, b) }) {
+			return fmt.Errorf("store %s:\n      want %s\n      got  %s", name, JSON(want.Entries), JSON(got))
 		}
 		if err := compareVersions(d, name, want); err != nil {
 			return err
@@ -143,7 +143,7 @@ func compareStores(d *tidemarktest.Driver, wanted map[string]wantedStore) error 
 }
 
 // contents reads a store, whose rows are texts or counts, in key order.
-func contents(d *tidemarktest.Driver, name string) ([]entry, error) {
+func contents(d *tidemarktest.Driver, name string) ([]Entry, error) {
 	st, err := tidemarktest.TryStore[store.Store](d, name)
 	if err != nil {
 		return nil, err
@@ -178,36 +178,36 @@ func identity(v text) text { return v }
 
 func rows[K anyKey, V any](
 	all iter.Seq2[store.KeyValueEntry[K, V], error], shown func(V) text,
-) (entries []entry, err error) {
+) (entries []Entry, err error) {
 	for e, err := range all {
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, entry{Key: keyOf(e.Key).shown, Value: shown(e.Value), TS: &e.Timestamp})
+		entries = append(entries, Entry{Key: keyOf(e.Key).shown, Value: shown(e.Value), TS: &e.Timestamp})
 	}
 	return sorted(entries), nil
 }
 
 func windowRows[V any](
 	all iter.Seq2[store.WindowEntry[text, V], error], shown func(V) text,
-) (entries []entry, err error) {
+) (entries []Entry, err error) {
 	for e, err := range all {
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, entry{Key: e.Key, Start: &e.Start, Value: shown(e.Value), TS: &e.Timestamp})
+		entries = append(entries, Entry{Key: e.Key, Start: &e.Start, Value: shown(e.Value), TS: &e.Timestamp})
 	}
 	return sorted(entries), nil
 }
 
 func sessionRows[V any](
 	all iter.Seq2[store.SessionEntry[text, V], error], shown func(V) text,
-) (entries []entry, err error) {
+) (entries []Entry, err error) {
 	for e, err := range all {
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, entry{
+		entries = append(entries, Entry{
 			Key: e.Key, Start: &e.Window.Start, End: &e.Window.End, Value: shown(e.Value), TS: &e.Timestamp,
 		})
 	}
@@ -215,21 +215,21 @@ func sessionRows[V any](
 }
 
 // sorted puts rows in the order of the corpus: by key, start and end.
-func sorted(entries []entry) []entry {
+func sorted(entries []Entry) []Entry {
 	at := func(t *int64) int64 {
 		if t == nil {
 			return 0
 		}
 		return *t
 	}
-	slices.SortFunc(entries, func(a, b entry) int {
+	slices.SortFunc(entries, func(a, b Entry) int {
 		return cmp.Or(strings.Compare(show(a.Key), show(b.Key)),
 			cmp.Compare(at(a.Start), at(b.Start)), cmp.Compare(at(a.End), at(b.End)))
 	})
 	return entries
 }
 
-func inJSON(v any) string {
+func JSON(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err.Error()

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"fmt"
@@ -37,8 +37,8 @@ func (p *proc) Init(ctx procContext) error {
 func (p *proc) Process(ctx procContext, r textRecord) error { return p.process(ctx, r) }
 
 // processors are those of the format, by name.
-func processors() map[string]func(s *step) *proc {
-	return map[string]func(s *step) *proc{
+func processors() map[string]func(s *Step) *proc {
+	return map[string]func(s *Step) *proc{
 		"dedup":          dedup,
 		"timer":          timer,
 		"wallclock_dump": wallClockDump,
@@ -68,7 +68,7 @@ func processors() map[string]func(s *step) *proc {
 
 // keyed is a processor with a store of texts that drops null keys.
 func keyed(
-	s *step, process func(ctx procContext, kv textStore, r textRecord) error, init func(ctx procContext, kv textStore),
+	s *Step, process func(ctx procContext, kv textStore, r textRecord) error, init func(ctx procContext, kv textStore),
 ) *proc {
 	var kv textStore
 	return &proc{
@@ -88,17 +88,17 @@ func keyed(
 }
 
 // suffix is a processor that appends to the value.
-func suffix(of func(ctx procContext, r textRecord) string) func(s *step) *proc {
-	return func(*step) *proc {
+func suffix(of func(ctx procContext, r textRecord) string) func(s *Step) *proc {
+	return func(*Step) *proc {
 		return &proc{process: func(ctx procContext, r textRecord) error {
 			return ctx.Forward(withValue(r, show(r.Value)+of(ctx, r)))
 		}}
 	}
 }
 
-func withValue(r textRecord, v string) textRecord { return record.WithValue(r, some(v)) }
+func withValue(r textRecord, v string) textRecord { return record.WithValue(r, Some(v)) }
 
-func interval(s *step) time.Duration { return time.Duration(s.Args.IntervalMs) * time.Millisecond }
+func interval(s *Step) time.Duration { return time.Duration(s.Args.IntervalMs) * time.Millisecond }
 
 // snapshot reads a store before it is changed.
 func snapshot(kv textStore) (all []store.KeyValueEntry[text, text], err error) {
@@ -124,7 +124,7 @@ func each(kv textStore, do func(e store.KeyValueEntry[text, text]) error) error 
 	return nil
 }
 
-func dedup(s *step) *proc {
+func dedup(s *Step) *proc {
 	return keyed(s, func(ctx procContext, kv textStore, r textRecord) error {
 		at, found, err := kv.Get(r.Key)
 		if err != nil || found && r.Timestamp-integerOf(at) < s.Args.TTLMs {
@@ -143,18 +143,18 @@ func dedup(s *step) *proc {
 				if err := kv.Delete(e.Key); err != nil || !s.Args.Announce {
 					return err
 				}
-				return ctx.Forward(textRecord{Key: e.Key, Value: some("expired"), Timestamp: now})
+				return ctx.Forward(textRecord{Key: e.Key, Value: Some("expired"), Timestamp: now})
 			})
 		})
 	})
 }
 
-func timer(s *step) *proc {
+func timer(s *Step) *proc {
 	return keyed(s, func(_ procContext, kv textStore, r textRecord) error {
 		if r.Value == nil {
 			return kv.Delete(r.Key)
 		}
-		return kv.Put(r.Key, some(strconv.FormatInt(r.Timestamp+s.Args.DelayMs, 10)+"|"+*r.Value))
+		return kv.Put(r.Key, Some(strconv.FormatInt(r.Timestamp+s.Args.DelayMs, 10)+"|"+*r.Value))
 	}, func(ctx procContext, kv textStore) {
 		ctx.Schedule(interval(s), processor.StreamTime, func(now int64) error {
 			return each(kv, func(e store.KeyValueEntry[text, text]) error {
@@ -165,13 +165,13 @@ func timer(s *step) *proc {
 				if err := kv.Delete(e.Key); err != nil {
 					return err
 				}
-				return ctx.Forward(textRecord{Key: e.Key, Value: some(value), Timestamp: now})
+				return ctx.Forward(textRecord{Key: e.Key, Value: Some(value), Timestamp: now})
 			})
 		})
 	})
 }
 
-func wallClockDump(s *step) *proc {
+func wallClockDump(s *Step) *proc {
 	return keyed(s, func(_ procContext, kv textStore, r textRecord) error {
 		return kv.Put(r.Key, r.Value) // null deletes
 	}, func(ctx procContext, kv textStore) {
@@ -186,7 +186,7 @@ func wallClockDump(s *step) *proc {
 	})
 }
 
-func ticker(s *step) *proc {
+func ticker(s *Step) *proc {
 	kind := processor.StreamTime
 	if s.Args.Type == "wall" {
 		kind = processor.WallClockTime
@@ -199,9 +199,9 @@ func ticker(s *step) *proc {
 		init: func(ctx procContext) error {
 			schedule = ctx.Schedule(interval(s), kind, func(now int64) error {
 				n++
-				value := some(fmt.Sprintf("%d:%d", n, count))
+				value := Some(fmt.Sprintf("%d:%d", n, count))
 				count = 0
-				if err := ctx.Forward(textRecord{Key: some("tick"), Value: value, Timestamp: now}); err != nil {
+				if err := ctx.Forward(textRecord{Key: Some("tick"), Value: value, Timestamp: now}); err != nil {
 					return err
 				}
 				if n == s.Args.Max {
@@ -221,7 +221,7 @@ func ticker(s *step) *proc {
 	}
 }
 
-func runningSum(s *step) *proc {
+func runningSum(s *Step) *proc {
 	return keyed(s, func(ctx procContext, kv textStore, r textRecord) error {
 		if r.Value == nil {
 			if err := kv.Delete(r.Key); err != nil {
@@ -241,7 +241,7 @@ func runningSum(s *step) *proc {
 	}, nil)
 }
 
-func put(s *step) *proc {
+func put(s *Step) *proc {
 	return keyed(s, func(ctx procContext, kv textStore, r textRecord) error {
 		if err := kv.Put(r.Key, r.Value); err != nil {
 			return err
@@ -250,7 +250,7 @@ func put(s *step) *proc {
 	}, nil)
 }
 
-func get(s *step) *proc {
+func get(s *Step) *proc {
 	var kv textStore
 	return &proc{
 		init: func(ctx procContext) (err error) {
@@ -271,7 +271,7 @@ func get(s *step) *proc {
 }
 
 // lookUp reads the store of a table, whose rows are texts or counts.
-func lookUp(s *step) *proc {
+func lookUp(s *Step) *proc {
 	var row func(key text) (string, error)
 	return &proc{
 		init: func(ctx procContext) error {
@@ -321,14 +321,14 @@ func rowOf[V any](kv timestamped[V], key text, shown func(V) string) (string, er
 	return fmt.Sprintf("%s@%d", shown(v), ts), nil
 }
 
-func retime(s *step) *proc {
+func retime(s *Step) *proc {
 	return &proc{process: func(ctx procContext, r textRecord) error {
 		r.Timestamp = max(0, r.Timestamp+s.Args.DeltaMs)
 		return ctx.Forward(r)
 	}}
 }
 
-func multi(s *step) *proc {
+func multi(s *Step) *proc {
 	return &proc{process: func(ctx procContext, r textRecord) error {
 		for i := range s.Args.N {
 			if err := ctx.Forward(withValue(r, fmt.Sprintf("%s#%d", show(r.Value), i+1))); err != nil {
@@ -339,7 +339,7 @@ func multi(s *step) *proc {
 	}}
 }
 
-func headerAdd(s *step) *proc {
+func headerAdd(s *Step) *proc {
 	return &proc{process: func(ctx procContext, r textRecord) error {
 		value := s.Args.Value
 		if value == "$value" {
@@ -350,14 +350,14 @@ func headerAdd(s *step) *proc {
 	}}
 }
 
-func headerRemove(s *step) *proc {
+func headerRemove(s *Step) *proc {
 	return &proc{process: func(ctx procContext, r textRecord) error {
 		r.Headers = slices.DeleteFunc(slices.Clone(r.Headers), func(h record.Header) bool { return h.Key == s.Args.Name })
 		return ctx.Forward(r)
 	}}
 }
 
-func headerRead(s *step) *proc {
+func headerRead(s *Step) *proc {
 	return suffix(func(_ procContext, r textRecord) string {
 		return showHeader(r.Header(s.Args.Name))
 	})(s)
@@ -370,7 +370,7 @@ func showHeader(value []byte, found bool) string {
 	return "[" + string(value) + "]"
 }
 
-func windowRecent(s *step) *proc {
+func windowRecent(s *Step) *proc {
 	var recent *store.Window[text, text]
 	return &proc{
 		init: func(ctx procContext) (err error) {

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ type keyText struct{ shown, plain text }
 func keyOf[K anyKey](k K) keyText {
 	switch k := any(k).(type) {
 	case windowed:
-		return keyText{some(shownWindow(k)), k.Key}
+		return keyText{Some(shownWindow(k)), k.Key}
 	case text:
 		return keyText{k, k}
 	default:

@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 type versionedStore = *store.Versioned[text, text]
 
 // compareVersions compares what a versioned store knows of the past.
-func compareVersions(d *tidemarktest.Driver, name string, want wantedStore) error {
+func compareVersions(d *tidemarktest.Driver, name string, want WantedStore) error {
 	if len(want.AsOfTimes) == 0 {
 		return nil
 	}
@@ -34,34 +34,34 @@ func compareVersions(d *tidemarktest.Driver, name string, want wantedStore) erro
 		keys = append(keys, show(e.Key))
 	}
 	slices.Sort(keys)
-	var got []versionEntry
+	var got []VersionEntry
 	for _, key := range slices.Compact(keys) {
 		for _, at := range want.AsOfTimes {
-			v, found, err := st.GetAsOf(some(key), at)
+			v, found, err := st.GetAsOf(Some(key), at)
 			if err != nil {
 				return err
 			}
 			if !found {
 				continue
 			}
-			e := versionEntry{Key: some(key), AsOf: at, Value: v.Value, TS: v.ValidFrom}
+			e := VersionEntry{Key: Some(key), AsOf: at, Value: v.Value, TS: v.ValidFrom}
 			if v.ValidTo != store.ValidToOpen {
 				e.ValidTo = &v.ValidTo
 			}
 			got = append(got, e)
 		}
 	}
-	slices.SortStableFunc(want.AsOf, func(a, b versionEntry) int {
+	slices.SortStableFunc(want.AsOf, func(a, b VersionEntry) int {
 		return cmp.Or(strings.Compare(show(a.Key), show(b.Key)), cmp.Compare(a.AsOf, b.AsOf))
 	})
-	same := func(want, got versionEntry) bool {
+	same := func(want, got VersionEntry) bool {
 		if want.ValidTo == nil {
 			got.ValidTo = nil // the reference does not tell where a version ends, though the format provides for it
 		}
 		return reflect.DeepEqual(want, got)
 	}
 	if !slices.EqualFunc(want.AsOf, got, same) {
-		return fmt.Errorf("versions of store %s:\n      want %s\n      got  %s", name, inJSON(want.AsOf), inJSON(got))
+		return fmt.Errorf("versions of store %s:\n      want %s\n      got  %s", name, JSON(want.AsOf), JSON(got))
 	}
 	return nil
 }

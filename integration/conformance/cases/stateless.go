@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"iter"
@@ -23,7 +23,7 @@ func statelessOperators() map[string]operator {
 	}
 }
 
-func addFilter(b *build, s *step) (any, error) {
+func addFilter(b *Topology, s *Step) (any, error) {
 	f, err := predicateOf(s.Fn)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func addFilter(b *build, s *step) (any, error) {
 	}
 }
 
-func filterStream[K anyKey](on *topology.KStream[K, text], s *step, f predicate) any {
+func filterStream[K anyKey](on *topology.KStream[K, text], s *Step, f predicate) any {
 	keep := func(k K, v text) bool { return f(keyOf(k), v) }
 	if s.Op == "filterNot" {
 		return on.FilterNot(keep)
@@ -50,7 +50,7 @@ func filterStream[K anyKey](on *topology.KStream[K, text], s *step, f predicate)
 	return on.Filter(keep)
 }
 
-func filterTable[K anyKey](on *topology.KTable[K, text], s *step, f predicate) any {
+func filterTable[K anyKey](on *topology.KTable[K, text], s *Step, f predicate) any {
 	keep := func(k K, v text) bool { return f(keyOf(k), v) }
 	if s.Op == "filterNot" {
 		return on.FilterNot(keep, stored(s)...)
@@ -58,20 +58,20 @@ func filterTable[K anyKey](on *topology.KTable[K, text], s *step, f predicate) a
 	return on.Filter(keep, stored(s)...)
 }
 
-func addMapValues(b *build, s *step) (any, error) {
+func addMapValues(b *Topology, s *Step) (any, error) {
 	f, err := valueFuncOf(s.Fn)
 	if err != nil {
 		return nil, err
 	}
 	switch on := b.made[s.From].(type) {
 	case stream:
-		return topology.MapValuesWithKey(on, mapped[text](f), textSerde()), nil
+		return topology.MapValuesWithKey(on, mapped[text](f), TextSerde()), nil
 	case windowedStream:
-		return topology.MapValuesWithKey(on, mapped[windowed](f), textSerde()), nil
+		return topology.MapValuesWithKey(on, mapped[windowed](f), TextSerde()), nil
 	case table:
-		return topology.MapTableValuesWithKey(on, mapped[text](f), textSerde(), stored(s)...), nil
+		return topology.MapTableValuesWithKey(on, mapped[text](f), TextSerde(), stored(s)...), nil
 	case windowedTable:
-		return topology.MapTableValuesWithKey(on, mapped[windowed](f), textSerde(), stored(s)...), nil
+		return topology.MapTableValuesWithKey(on, mapped[windowed](f), TextSerde(), stored(s)...), nil
 	default:
 		return nil, misplaced(s, on)
 	}
@@ -82,7 +82,7 @@ func mapped[K anyKey, T any](f func(k keyText, v text) T) func(k K, v text) T {
 	return func(k K, v text) T { return f(keyOf(k), v) }
 }
 
-func addMap(b *build, s *step) (any, error) {
+func addMap(b *Topology, s *Step) (any, error) {
 	key, value, err := keyAndValueFuncs(s)
 	if err != nil {
 		return nil, err
@@ -99,10 +99,10 @@ func addMap(b *build, s *step) (any, error) {
 }
 
 func mapStream[K anyKey](on *topology.KStream[K, text], f func(k keyText, v text) (text, text)) any {
-	return topology.Map(on, func(k K, v text) (text, text) { return f(keyOf(k), v) }, textSerde(), textSerde())
+	return topology.Map(on, func(k K, v text) (text, text) { return f(keyOf(k), v) }, TextSerde(), TextSerde())
 }
 
-func keyAndValueFuncs(s *step) (keyFunc, valueFunc, error) {
+func keyAndValueFuncs(s *Step) (keyFunc, valueFunc, error) {
 	key, err := keyFuncOf(s.KeyFn)
 	if err != nil {
 		return nil, nil, err
@@ -111,22 +111,22 @@ func keyAndValueFuncs(s *step) (keyFunc, valueFunc, error) {
 	return key, value, err
 }
 
-func addSelectKey(b *build, s *step) (any, error) {
+func addSelectKey(b *Topology, s *Step) (any, error) {
 	f, err := keyFuncOf(s.KeyFn)
 	if err != nil {
 		return nil, err
 	}
 	switch on := b.made[s.From].(type) {
 	case stream:
-		return topology.SelectKey(on, mapped[text](f), textSerde()), nil
+		return topology.SelectKey(on, mapped[text](f), TextSerde()), nil
 	case windowedStream:
-		return topology.SelectKey(on, mapped[windowed](f), textSerde()), nil
+		return topology.SelectKey(on, mapped[windowed](f), TextSerde()), nil
 	default:
 		return nil, misplaced(s, on)
 	}
 }
 
-func addFlatMap(b *build, s *step) (any, error) {
+func addFlatMap(b *Topology, s *Step) (any, error) {
 	f, err := pairFuncOf(s.Fn)
 	if err != nil {
 		return nil, err
@@ -150,26 +150,26 @@ func flatMapStream[K anyKey](on *topology.KStream[K, text], f pairFunc) any {
 				}
 			}
 		}
-	}, textSerde(), textSerde())
+	}, TextSerde(), TextSerde())
 }
 
-func addFlatMapValues(b *build, s *step) (any, error) {
+func addFlatMapValues(b *Topology, s *Step) (any, error) {
 	f, err := listFuncOf(s.Fn)
 	if err != nil {
 		return nil, err
 	}
 	switch on := b.made[s.From].(type) {
 	case stream:
-		return topology.FlatMapValues(on, f, textSerde()), nil
+		return topology.FlatMapValues(on, f, TextSerde()), nil
 	case windowedStream:
-		return topology.FlatMapValues(on, f, textSerde()), nil
+		return topology.FlatMapValues(on, f, TextSerde()), nil
 	default:
 		return nil, misplaced(s, on)
 	}
 }
 
 // addBranch makes a stream under the id of each branch.
-func addBranch(b *build, s *step) (any, error) {
+func addBranch(b *Topology, s *Step) (any, error) {
 	switch on := b.made[s.From].(type) {
 	case stream:
 		return nil, branchStream(b, on, s)
@@ -180,7 +180,7 @@ func addBranch(b *build, s *step) (any, error) {
 	}
 }
 
-func branchStream[K anyKey](b *build, on *topology.KStream[K, text], s *step) error {
+func branchStream[K anyKey](b *Topology, on *topology.KStream[K, text], s *Step) error {
 	split := on.Split()
 	take := func(id string) topology.BranchOption {
 		return topology.WithConsumer(func(branch *topology.KStream[K, text]) { b.made[id] = branch })
@@ -200,7 +200,7 @@ func branchStream[K anyKey](b *build, on *topology.KStream[K, text], s *step) er
 	return nil
 }
 
-func addPeek(b *build, s *step) (any, error) {
+func addPeek(b *Topology, s *Step) (any, error) {
 	switch on := b.made[s.From].(type) {
 	case stream:
 		return on.Peek(func(text, text) {}), nil
@@ -211,7 +211,7 @@ func addPeek(b *build, s *step) (any, error) {
 	}
 }
 
-func addMerge(b *build, s *step) (any, error) {
+func addMerge(b *Topology, s *Step) (any, error) {
 	switch left := b.made[s.Left].(type) {
 	case stream:
 		right, err := from[stream](b, s.Right)
@@ -230,7 +230,7 @@ func addMerge(b *build, s *step) (any, error) {
 	}
 }
 
-func addRepartition(b *build, s *step) (any, error) {
+func addRepartition(b *Topology, s *Step) (any, error) {
 	on, err := from[stream](b, s.From)
 	if err != nil {
 		return nil, err

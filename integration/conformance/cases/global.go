@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"github.com/tidemarkio/tidemark/topology"
@@ -9,15 +9,15 @@ func globalOperators() map[string]operator {
 	return map[string]operator{"globalTable": addGlobalTable, "streamGlobalJoin": addStreamGlobalJoin}
 }
 
-func addGlobalTable(b *build, s *step) (any, error) {
+func addGlobalTable(b *Topology, s *Step) (any, error) {
 	var opts []topology.TableOption
 	if s.Store != "" {
 		opts = append(opts, topology.As(s.Store))
 	}
-	return topology.GlobalTable(b.Builder, s.Topic, textSerde(), textSerde(), opts...), nil
+	return topology.GlobalTable(b.Builder, s.Topic, TextSerde(), TextSerde(), opts...), nil
 }
 
-func addStreamGlobalJoin(b *build, s *step) (any, error) {
+func addStreamGlobalJoin(b *Topology, s *Step) (any, error) {
 	left, err := from[stream](b, s.Left)
 	if err != nil {
 		return nil, err
@@ -37,8 +37,8 @@ func addStreamGlobalJoin(b *build, s *step) (any, error) {
 	key := func(k, v text) text { return selected(plainKey(k), v) }
 	if s.Kind == "left" {
 		return topology.LeftJoinGlobalWithKey(left, right, key,
-			func(k, v text, row topology.Optional[text]) text { return join(plainKey(k), v, row.Value) }, textSerde()), nil
+			func(k, v text, row topology.Optional[text]) text { return join(plainKey(k), v, row.Value) }, TextSerde()), nil
 	}
 	return topology.JoinGlobalWithKey(left, right, key,
-		func(k, v, row text) text { return join(plainKey(k), v, row) }, textSerde()), nil
+		func(k, v, row text) text { return join(plainKey(k), v, row) }, TextSerde()), nil
 }

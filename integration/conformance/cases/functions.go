@@ -1,4 +1,4 @@
-package main
+package cases
 
 import (
 	"fmt"
@@ -55,7 +55,7 @@ func lookup[F any](kind string, table map[string]func(c call) F, spec string) (F
 	return with(c), nil
 }
 
-func some(s string) text { return &s }
+func Some(s string) text { return &s }
 
 // show is a null or a text as text.
 func show(t text) string {
@@ -91,14 +91,14 @@ func isInteger(s string) bool { return integerForm.MatchString(s) }
 
 var integerForm = regexp.MustCompile(`^-?[0-9]{1,9}$`)
 
-func decimal(n int64) text { return some(strconv.FormatInt(n, 10)) }
+func decimal(n int64) text { return Some(strconv.FormatInt(n, 10)) }
 
 // joined appends b to a list in text.
 func joined(a text, sep, b string) text {
 	if empty(a) {
-		return some(b)
+		return Some(b)
 	}
-	return some(*a + sep + b)
+	return Some(*a + sep + b)
 }
 
 // list splits a text; null and "" have no elements.
@@ -115,7 +115,7 @@ func field(value text, i int64, sep string) text {
 	if i < 0 || i >= int64(len(parts)) || parts[i] == "" {
 		return nil
 	}
-	return some(parts[i])
+	return Some(parts[i])
 }
 
 func prefix(s string, n int64) string { return s[:min(int(n), len(s))] }
@@ -127,7 +127,7 @@ func without(t text, sep, s string) text {
 	if i < 0 {
 		return t
 	}
-	return some(strings.Join(slices.Delete(parts, i, i+1), sep))
+	return Some(strings.Join(slices.Delete(parts, i, i+1), sep))
 }
 
 func predicateOf(spec string) (predicate, error) {
@@ -171,7 +171,7 @@ func valueFuncOf(spec string) (valueFunc, error) {
 				if v == nil {
 					return nil
 				}
-				return some(f(c, *v))
+				return Some(f(c, *v))
 			}
 		}
 	}
@@ -203,17 +203,17 @@ func valueFuncOf(spec string) (valueFunc, error) {
 				if v == nil {
 					return nil
 				}
-				return some(show(k.shown) + c.arg(0) + *v)
+				return Some(show(k.shown) + c.arg(0) + *v)
 			}
 		},
 		"field": func(c call) valueFunc {
 			return func(_ keyText, v text) text { return field(v, c.number(0), c.arg(1)) }
 		},
-		"const": func(c call) valueFunc { return func(keyText, text) text { return some(c.arg(0)) } },
+		"const": func(c call) valueFunc { return func(keyText, text) text { return Some(c.arg(0)) } },
 		"null_to": func(c call) valueFunc {
 			return func(_ keyText, v text) text {
 				if v == nil {
-					return some(c.arg(0))
+					return Some(c.arg(0))
 				}
 				return v
 			}
@@ -228,7 +228,7 @@ func keyFuncOf(spec string) (keyFunc, error) {
 				if k.shown == nil {
 					return nil
 				}
-				return some(f(c, *k.shown))
+				return Some(f(c, *k.shown))
 			}
 		}
 	}
@@ -247,14 +247,14 @@ func keyFuncOf(spec string) (keyFunc, error) {
 				if empty(v) {
 					return nil
 				}
-				return some(prefix(*v, c.number(0)))
+				return Some(prefix(*v, c.number(0)))
 			}
 		},
-		"key_const": func(c call) keyFunc { return func(keyText, text) text { return some(c.arg(0)) } },
+		"key_const": func(c call) keyFunc { return func(keyText, text) text { return Some(c.arg(0)) } },
 		"key_mod": func(c call) keyFunc {
 			return func(_ keyText, v text) text {
 				n := c.number(0)
-				return some("m" + strconv.FormatInt((integerOf(v)%n+n)%n, 10))
+				return Some("m" + strconv.FormatInt((integerOf(v)%n+n)%n, 10))
 			}
 		},
 		"key_null_if_contains": func(c call) keyFunc {
@@ -286,7 +286,7 @@ func nonEmpty(parts []string) []text {
 	var out []text
 	for _, p := range parts {
 		if p != "" {
-			out = append(out, some(p))
+			out = append(out, Some(p))
 		}
 	}
 	return out
@@ -305,7 +305,7 @@ func pairFuncOf(spec string) (pairFunc, error) {
 		"split_rekey": func(c call) pairFunc {
 			return func(k keyText, v text) (pairs [][2]text) {
 				for _, p := range nonEmpty(list(v, c.arg(0))) {
-					pairs = append(pairs, [2]text{p, some(show(k.shown))})
+					pairs = append(pairs, [2]text{p, Some(show(k.shown))})
 				}
 				return pairs
 			}
@@ -313,7 +313,7 @@ func pairFuncOf(spec string) (pairFunc, error) {
 		"fan": func(c call) pairFunc {
 			return func(k keyText, v text) (pairs [][2]text) {
 				for i := range c.number(0) {
-					pairs = append(pairs, [2]text{some(show(k.shown) + "#" + strconv.FormatInt(i, 10)), v})
+					pairs = append(pairs, [2]text{Some(show(k.shown) + "#" + strconv.FormatInt(i, 10)), v})
 				}
 				return pairs
 			}
@@ -369,7 +369,7 @@ func aggregatorOf(spec string) (aggregator, error) {
 		"dec":        count(-1),
 		"max":        extreme(1),
 		"min":        extreme(-1),
-		"last":       func(call) aggregator { return func(_ keyText, v, _ text) text { return some(show(v)) } },
+		"last":       func(call) aggregator { return func(_ keyText, v, _ text) text { return Some(show(v)) } },
 		"keep":       func(call) aggregator { return func(_ keyText, _, agg text) text { return agg } },
 		"remove":     remove,
 		"bag_remove": remove,
@@ -377,7 +377,7 @@ func aggregatorOf(spec string) (aggregator, error) {
 			return func(_ keyText, v, agg text) text {
 				all := append(list(agg, c.arg(0)), show(v))
 				slices.Sort(all)
-				return some(strings.Join(all, c.arg(0)))
+				return Some(strings.Join(all, c.arg(0)))
 			}
 		},
 		"bag_remove_null": func(c call) aggregator {
@@ -403,7 +403,7 @@ func reducerOf(spec string) (reducer, error) {
 		}
 	}
 	return lookup("reducer", map[string]func(c call) reducer{
-		"concat": func(c call) reducer { return func(a, b text) text { return some(show(a) + c.arg(0) + show(b)) } },
+		"concat": func(c call) reducer { return func(a, b text) text { return Some(show(a) + c.arg(0) + show(b)) } },
 		"sum":    func(call) reducer { return func(a, b text) text { return decimal(integerOf(a) + integerOf(b)) } },
 		"sub":    func(call) reducer { return func(a, b text) text { return decimal(integerOf(a) - integerOf(b)) } },
 		"max":    extreme(1),
@@ -423,14 +423,14 @@ func reducerOf(spec string) (reducer, error) {
 }
 
 func joinerOf(spec string) (joiner, error) {
-	both := func(c call, left, right text) text { return some(show(left) + c.arg(0) + show(right)) }
+	both := func(c call, left, right text) text { return Some(show(left) + c.arg(0) + show(right)) }
 	return lookup("joiner", map[string]func(c call) joiner{
 		"pair": func(c call) joiner {
 			return func(_ keyText, left, right text) text { return both(c, left, right) }
 		},
 		"keyed": func(call) joiner {
 			return func(k keyText, left, right text) text {
-				return some(show(k.shown) + "=" + show(left) + "|" + show(right))
+				return Some(show(k.shown) + "=" + show(left) + "|" + show(right))
 			}
 		},
 		"left":  func(call) joiner { return func(_ keyText, left, _ text) text { return left } },
@@ -443,7 +443,7 @@ func joinerOf(spec string) (joiner, error) {
 				if right != nil && strings.Contains(*right, c.arg(0)) {
 					return nil
 				}
-				return some(show(left) + "|" + show(right))
+				return Some(show(left) + "|" + show(right))
 			}
 		},
 	}, spec)
