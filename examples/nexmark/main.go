@@ -135,7 +135,8 @@ func (o options) app(q Query, t Topics, id string, brokers []string) func() (*ti
 		q.Declare(b, t)
 		return tidemark.New(b, tidemark.Config{
 			ApplicationID: id, Brokers: brokers, StateDir: o.stateDir, CommitInterval: 100 * time.Millisecond,
-			Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+			AllowGeneratedNames: true, // each run has an id of its own: its state is not there for the next version
+			Logger:              slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		})
 	}
 }

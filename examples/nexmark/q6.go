@@ -54,8 +54,8 @@ func newerSale(x, y Sale) int {
 	return cmp.Or(cmp.Compare(y.Expires, x.Expires), cmp.Compare(y.Auction, x.Auction))
 }
 
-// addSale returns the ten newest. The others can be forgotten: a sale goes only to come back with another price, so that
-// what is eleventh now never moves up.
+// addSale returns the ten newest. The others can be forgotten: a sale goes only to come back with another price, so
+// that what is eleventh now never moves up.
 func addSale(_ int64, sale Sale, sales []Sale) []Sale {
 	all := append(slices.Clone(sales), sale)
 	slices.SortFunc(all, newerSale)

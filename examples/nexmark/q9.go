@@ -33,8 +33,8 @@ type Winner struct {
 	DateTime int64 `json:"dateTime"`
 }
 
-// winningBids is the table of the winners so far, by auction. Both topics are keyed by auction: nothing is repartitioned.
-// The join of two streams finds each pair, whichever comes first.
+// winningBids is the table of the winners so far, by auction. Both topics are keyed by auction: nothing is
+// repartitioned. The join of two streams finds each pair, whichever comes first.
 func winningBids(b *topology.Builder, t Topics) *topology.KTable[int64, Winner] {
 	whileOpen := topology.Within(0).After(maxDuration).Grace(skew)
 	valid := topology.Join(t.auctions(b), t.bids(b), newWinner, whileOpen, serde.JSON[Winner]()).
