@@ -21,6 +21,7 @@ import (
 
 	"github.com/tidemarkio/tidemark"
 	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/examples/internal/cluster"
 )
 
 type options struct {
@@ -59,13 +60,13 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	cluster, err := connect(ctx, o, cfg.StateDir)
+	kafka, err := cluster.Connect(ctx, o.brokers, filepath.Join(cfg.StateDir, o.applicationID+"-embedded-kafka"))
 	if err != nil {
 		return err
 	}
-	defer cluster.close()
-	cfg.Brokers = cluster.brokers
-	if err := cluster.createTopics(ctx, o.input, o.output); err != nil {
+	defer kafka.Close()
+	cfg.Brokers = kafka.Brokers
+	if err := kafka.CreateTopics(ctx, partitions, o.input, o.output); err != nil {
 		return err
 	}
 	app, err := tidemark.New(WordCount(o.input, o.output), cfg)
@@ -79,9 +80,9 @@ func run(ctx context.Context, o options) error {
 
 	lines, expected := bookLines()
 	fed := make(chan error, 1)
-	go func() { fed <- cluster.feed(ctx, o.input, lines, o.linesPerSecond) }()
+	go func() { fed <- feed(ctx, kafka, o.input, lines, o.linesPerSecond) }()
 	counted := make(chan result, 1)
-	go func() { counted <- cluster.watch(ctx, o.output, expected) }()
+	go func() { counted <- watch(ctx, kafka.Brokers, o.output, expected) }()
 
 	for {
 		select {
@@ -108,7 +109,7 @@ func run(ctx context.Context, o options) error {
 			}
 			fmt.Printf("\n%d words, %d distinct, counted exactly once: every count equals the book's.\n", r.words, r.distinct)
 			fmt.Printf("On a real cluster: go run ./examples/wordcount --brokers host:9092\n")
-			return cluster.finish(cfg.StateDir, o.applicationID)
+			return kafka.Finish(filepath.Join(cfg.StateDir, o.applicationID))
 		}
 	}
 }
