@@ -191,6 +191,7 @@ func restartable(err error) bool {
 	var input *TopicError
 	var large *eos.RecordTooLargeError
 	var mixed *assign.MixedTopologyError
+	var full *processor.BufferFullError
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
 	var loss *StateLossError
@@ -202,7 +203,7 @@ func restartable(err error) bool {
 		return !unavailable.Permanent
 	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &timestamp), errors.As(err, &topic),
 		errors.As(err, &input), errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
-		errors.Is(err, eos.ErrFatal):
+		errors.As(err, &full), errors.Is(err, eos.ErrFatal):
 		return false
 	}
 	return true

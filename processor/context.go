@@ -197,7 +197,7 @@ func (c *nodeContext[K, V]) RecordMetadata() (RecordMetadata, bool) {
 }
 
 // WrapUserError makes a *[UserError] of an error of user code in a node, with the place of the current record. Nil
-// stays nil, and an error that is one already, or that is a [LookupError], stays as it is.
+// stays nil, and an error that is one already, or that is a [LookupError] or a [BufferFullError], stays as it is.
 func WrapUserError(ctx TaskContext, node string, err error) error {
 	if err == nil {
 		return nil
@@ -206,6 +206,9 @@ func WrapUserError(ctx TaskContext, node string, err error) error {
 		return err
 	}
 	if _, ok := errors.AsType[*LookupError](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[*BufferFullError](err); ok {
 		return err
 	}
 	at := ctx.Current()

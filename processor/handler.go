@@ -125,6 +125,26 @@ func (e *LookupError) Error() string {
 
 func (e *LookupError) Unwrap() error { return e.Err }
 
+// BufferFullError says that what a suppress holds back has reached its limit, and must not leave early. To skip the
+// record would lose results: no handler is asked.
+type BufferFullError struct {
+	Task  record.TaskID
+	Node  string
+	Store string
+	// Records and Bytes are what the buffer holds. A limit of -1 is none.
+	Records, MaxRecords int64
+	Bytes, MaxBytes     int64
+}
+
+func (e *BufferFullError) Error() string {
+	what, limit := fmt.Sprintf("%d records of at most %d", e.Records, e.MaxRecords), "MaxRecords"
+	if e.MaxRecords < 0 || e.Records <= e.MaxRecords {
+		what, limit = fmt.Sprintf("%d bytes of at most %d", e.Bytes, e.MaxBytes), "MaxBytes"
+	}
+	return fmt.Sprintf("processor: node %q of task %s: suppress buffer full: the store %q would hold %s (raise %s, "+
+		"wait for less time, or use UntilTimeLimit with EmitEarlyWhenFull)", e.Node, e.Task, e.Store, what, limit)
+}
+
 // What user code may do beside processing a record.
 const (
 	DuringInit       = "Init"

@@ -31,3 +31,6 @@ type Windowed[K any] struct {
 func (w Windowed[K]) String() string {
 	return fmt.Sprintf("[%v@%d/%d]", w.Key, w.Window.Start, w.Window.End)
 }
+
+// Span returns the key's window, to who does not know the type of the key.
+func (w Windowed[K]) Span() Window { return w.Window }

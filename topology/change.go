@@ -56,9 +56,7 @@ func (s changeSerde[V]) Append(dst []byte, c Change[V]) ([]byte, error) {
 			return dst, err
 		}
 		if c.HasOld {
-			var length [binary.MaxVarintLen64]byte
-			n := binary.PutUvarint(length[:], uint64(len(out)-start))
-			out = slices.Insert(out, start, length[:n]...)
+			out = insertLength(out, start)
 		}
 	}
 	if c.HasOld {
@@ -67,6 +65,13 @@ func (s changeSerde[V]) Append(dst []byte, c Change[V]) ([]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// insertLength inserts the length of what stands behind start, as a uvarint.
+func insertLength(out []byte, start int) []byte {
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(len(out)-start))
+	return slices.Insert(out, start, length[:n]...)
 }
 
 // Decode implements serde.Serde.

@@ -31,6 +31,15 @@ type graphNode struct {
 	keepsNullKeys bool
 	// guards is the repartition topic before which the node keeps null keys out, "" if it is not such a node.
 	guards string
+	// closes says when windows are final, of an aggregation with windows; nil of all others.
+	closes *windowsClose
+}
+
+// windowsClose says when the windows of an aggregation are final: so many milliseconds after their ends, if that is
+// known.
+type windowsClose struct {
+	after int64
+	known bool
 }
 
 // useStore connects the node to a store, once.
@@ -61,6 +70,21 @@ func (b *Builder) anyBelow(n *graphNode, is func(n *graphNode) bool) bool {
 		return slices.ContainsFunc(below, func(c *graphNode) bool { return is(c) || walk(c) })
 	}
 	return slices.ContainsFunc(b.withMerged(n), walk)
+}
+
+// repartitioning returns the sinks that write what a source reads, if it reads a repartition topic.
+func (b *Builder) repartitioning(source *graphNode) (sinks []*graphNode) {
+	for _, topic := range source.topics {
+		if !slices.ContainsFunc(b.repartitions, func(r *processor.RepartitionTopic) bool { return r.Name == topic }) {
+			continue
+		}
+		for _, n := range b.nodes {
+			if n.kind == processor.SinkNode && slices.Contains(n.topics, topic) {
+				sinks = append(sinks, n)
+			}
+		}
+	}
+	return sinks
 }
 
 // storeDef is a declared store.

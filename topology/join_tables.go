@@ -71,10 +71,7 @@ func joinTables[K, L, R, V any](
 	if !needed.left {
 		right.state.sendOldValues(true)
 	}
-	state := &tableState{
-		joined: []*tableState{left.state, right.state}, windowed: left.state.windowed,
-		closeAfter: max(left.state.closeAfter, right.state.closeAfter), // the later one still changes the result
-	}
+	state := &tableState{joined: []*tableState{left.state, right.state}}
 	this := &graphNode{name: b.suffixedName(c.name, "-join-this", "KTABLE-JOINTHIS-"), kind: processor.ProcessorNode}
 	other := &graphNode{name: b.suffixedName(c.name, "-join-other", "KTABLE-JOINOTHER-"), kind: processor.ProcessorNode}
 	b.addNode(operator, this, left.node)

@@ -37,9 +37,6 @@ type tableState struct {
 	history bool
 	// keepsOld says that the node knows old values by its nature, as aggregates do.
 	keepsOld bool
-	// windowed says that the keys are windows, which are final closeAfter milliseconds behind their ends.
-	windowed   bool
-	closeAfter int64
 }
 
 // sendOldValues asks that the table's updates carry old values, and reports whether they will. With force, a source
@@ -84,9 +81,7 @@ func deriveTable[K, V, V2 any](
 		o.applyStore(&c)
 	}
 	name := t.b.nodeName(c.name, prefix)
-	state := &tableState{
-		parent: t.state, sendOld: sendOld, windowed: t.state.windowed, closeAfter: t.state.closeAfter,
-	}
+	state := &tableState{parent: t.state, sendOld: sendOld}
 	node := t.b.addNode(operator, rowsNode(name, state, newNode), t.node)
 	view := derivedView(t.view, name, compute)
 	if c.store != "" {

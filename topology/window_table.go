@@ -30,7 +30,7 @@ func newWindowTable[K, A any](
 ) *windowTable[K, A] {
 	t := &windowTable[K, A]{
 		b: b, operator: operator, by: by, final: final, config: c, store: storeName,
-		state: &tableState{store: storeName, keepsOld: true, windowed: true, closeAfter: by.closeAfter()},
+		state: &tableState{store: storeName, keepsOld: true},
 	}
 	needSerdes(b, operator, "the store "+storeName, keySerde, valueSerde)
 	grace := time.Duration(by.graceMs()) * time.Millisecond
@@ -100,7 +100,7 @@ func addFold[K, V, A any](
 	by, final, tableState := t.by, t.final, t.state
 	storeName := t.store
 	node = t.b.addNode(t.operator, &graphNode{
-		name: name, kind: processor.ProcessorNode,
+		name: name, kind: processor.ProcessorNode, closes: windowsCloseOf(by),
 		bind: func() func(ctx processor.TaskContext) (any, error) {
 			state := *tableState
 			state.store = storeName
@@ -125,6 +125,12 @@ func addFold[K, V, A any](
 		return node, 0
 	}
 	return node, addLate(t.b, t.operator, t.config.late, node, g.keySerde, g.valueSerde)
+}
+
+// windowsCloseOf returns when windows are final. Those that count records know no time.
+func windowsCloseOf(by windowing) *windowsClose {
+	_, counted := by.(CountedWindows)
+	return &windowsClose{after: by.closeAfter(), known: !counted}
 }
 
 // checkLate reports options about late records that no input takes.

@@ -32,6 +32,7 @@ func operators() map[string]operator {
 		aggregateOperators(),
 		windowOperators(),
 		tableOperators(),
+		suppressOperators(),
 		joinOperators(),
 		processOperators(),
 		globalOperators(),

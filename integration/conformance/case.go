@@ -57,6 +57,11 @@ type step struct {
 	Retention int64     `json:"retentionMs"`
 	Merger    string    `json:"merger"`
 	Inputs    []input   `json:"inputs"`
+	Until     string    `json:"until"`
+	WaitMs    int64     `json:"waitMs"`
+	OnFull    string    `json:"onFull"`
+
+	MaxRecords *int64 `json:"maxRecords"`
 }
 
 // input is one of a cogroup.

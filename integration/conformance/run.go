@@ -70,8 +70,14 @@ func pipe(d *tidemarktest.Driver, e *event, wanted map[string]json.RawMessage) (
 		err = tidemarktest.Input(d, e.Topic, textSerde(), textSerde()).TryPipe(e.Key, e.Value, e.TS, headers...)
 	}
 	if want, ok := wanted["error"]; ok {
-		if err == nil {
+		var text string
+		switch {
+		case json.Unmarshal(want, &text) != nil:
+			return false, fmt.Errorf("conformance: the wanted error is no text: %s", want)
+		case err == nil:
 			return false, fmt.Errorf("no error, want %s", want)
+		case !strings.Contains(err.Error(), text):
+			return false, fmt.Errorf("want the error %q, got %w", text, err)
 		}
 		return true, nil
 	}

@@ -59,16 +59,18 @@ func (t *Task) userError(err error, during string) error {
 }
 
 // broken tells errors of the machine from those of user code, through which they pass: no handler may skip a record
-// because a file is damaged, a disk is full, or a broker or a schema registry does not answer. A record without a time is
-// another matter: whoever wants to skip such records says so by their extractor.
+// because a file is damaged, a disk is full, a broker or a schema registry does not answer, or results that must not
+// leave early have no room. A record without a time is another matter: whoever wants to skip such records says so by
+// their extractor.
 func broken(err error) bool {
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
 	var lookup *processor.LookupError
 	var timestamp *processor.TimestampError // Kafka Streams asks no handler about it either
+	var full *processor.BufferFullError
 	var unavailable *serde.UnavailableError
 	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &lookup) || errors.As(err, &timestamp) ||
-		errors.As(err, &unavailable) || errors.Is(err, store.ErrClosed)
+		errors.As(err, &unavailable) || errors.As(err, &full) || errors.Is(err, store.ErrClosed)
 }
 
 // isUsers tells whether an error came from user code. Anything else would come again for ever.
