@@ -1,0 +1,19 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tidemarkio/tidemark/examples/internal/demo"
+)
+
+// The records of the example, without a broker.
+func TestTopology(t *testing.T) {
+	require.Equal(t, []string{}, demo.Pipe(t, Topology(), clicks(), "results"))
+}
+
+// The same on the embedded broker, as go run does it.
+func TestRun(t *testing.T) {
+	require.NoError(t, demo.Run(t.Context(), "windows", Topology(), clicks(), "results", 11))
+}
