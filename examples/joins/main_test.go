@@ -10,7 +10,11 @@ import (
 
 // The records of the example, without a broker.
 func TestTopology(t *testing.T) {
-	require.Equal(t, []string{}, demo.Pipe(t, Topology(), events(), "results"))
+	require.Equal(t, []string{
+		"c1: Ann ordered tea, paid 350",
+		"c2: somebody ordered milk, not paid",
+		"c1: Ann ordered salt, paid 99",
+	}, demo.Pipe(t, Topology(), events(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

@@ -10,7 +10,13 @@ import (
 
 // The records of the example, without a broker.
 func TestTopology(t *testing.T) {
-	require.Equal(t, []string{}, demo.Pipe(t, Topology(), views(), "results"))
+	require.Equal(t, []string{
+		"north: 1 in the minute from 09:00:00",
+		"south: 1 in the minute from 09:00:00",
+		"unknown: 1 in the minute from 09:00:00",
+		"south: 2 in the minute from 09:00:00",
+		"south: 1 in the minute from 09:01:00",
+	}, demo.Pipe(t, Topology(), views(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

@@ -10,7 +10,10 @@ import (
 
 // The records of the example, without a broker.
 func TestTopology(t *testing.T) {
-	require.Equal(t, []string{}, demo.Pipe(t, Topology(), events(), "results"))
+	require.Equal(t, []string{
+		"ann: please pay for your tea",
+		"cid: please pay for your salt",
+	}, demo.Pipe(t, Topology(), events(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

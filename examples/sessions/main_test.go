@@ -10,7 +10,10 @@ import (
 
 // The records of the example, without a broker.
 func TestTopology(t *testing.T) {
-	require.Equal(t, []string{}, demo.Pipe(t, Topology(), clicks(), "results"))
+	require.Equal(t, []string{
+		"bob: came at 09:05:00 for 0s: /",
+		"ann: came at 09:00:00 for 45m0s: / /buy /pay",
+	}, demo.Pipe(t, Topology(), clicks(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

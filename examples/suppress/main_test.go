@@ -10,7 +10,11 @@ import (
 
 // The records of the example, without a broker.
 func TestTopology(t *testing.T) {
-	require.Equal(t, []string{}, demo.Pipe(t, Topology(), measured(), "results"))
+	require.Equal(t, []string{
+		"oven: alarm: 3 times in the minute from 09:00:00",
+		"oven: now 350",
+		"fridge: now 9",
+	}, demo.Pipe(t, Topology(), measured(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.
