@@ -151,7 +151,11 @@ func batch(ctx context.Context, cluster *measure.Cluster, o options, args measur
 		cancel(err)
 		ended <- err
 	}()
-	first, err := cluster.AwaitCommitted(ctx, o.appID, o.in)
+	inputs := []string{o.in}
+	if o.workload == "join" {
+		inputs = append(inputs, args.Get("table", ""))
+	}
+	first, err := cluster.AwaitCommitted(ctx, o.appID, inputs...)
 	if err != nil {
 		cancel(err)
 		return errors.Join(err, <-ended, app.Close())

@@ -31,6 +31,14 @@ func build(workload, in, out string, args measure.Args) (*topology.Builder, erro
 		counts := topology.Count(windowed, topology.As("windows"))
 		// The key is the peer's: key@start.
 		topology.ToStreamBy(counts, windowName, serde.String).To(out)
+	case "join":
+		table, err := args.Need("table")
+		if err != nil {
+			return nil, err
+		}
+		rows := topology.Table(b, table, serde.String, serde.Bytes, topology.As("table"))
+		joined := topology.JoinTable(input, rows, numbers, serde.String)
+		joined.To(out)
 	case "repartition":
 		groups := uint64(args.Int("groups", 10_000))
 		grouped := topology.GroupBy(input, func(_ string, v []byte) string { return group(v, groups) },
@@ -43,7 +51,7 @@ func build(workload, in, out string, args measure.Args) (*topology.Builder, erro
 		counts := topology.MapValues(state.ToStream(), countOf, serde.Int64)
 		counts.To(out)
 	default:
-		return nil, fmt.Errorf("--workload count|windowed|repartition|restore, not %s", workload)
+		return nil, fmt.Errorf("--workload count|windowed|join|repartition|restore, not %s", workload)
 	}
 	return b, nil
 }
@@ -56,13 +64,23 @@ func windowName(w record.Windowed[string], _ int64) string {
 	return string(strconv.AppendInt(append(name, '@'), w.Window.Start, 10))
 }
 
-// group is the number at the head of a value modulo the number of groups, as g000000.
-func group(value []byte, groups uint64) string {
-	var n uint64
+// numbers is the join's result: the numbers at the heads of both values, as text.
+func numbers(left, right []byte) string {
+	text := make([]byte, 0, 2*numberDigits+1)
+	text = strconv.AppendUint(text, number(left), 10)
+	return string(strconv.AppendUint(append(text, ':'), number(right), 10))
+}
+
+func number(value []byte) (n uint64) {
 	for _, c := range value[:numberDigits] {
 		n = n*10 + uint64(c-'0')
 	}
-	return fmt.Sprintf("g%06d", n%groups)
+	return n
+}
+
+// group is the number at the head of a value modulo the number of groups, as g000000.
+func group(value []byte, groups uint64) string {
+	return fmt.Sprintf("g%06d", number(value)%groups)
 }
 
 // remember is the aggregator of the restore workload. State must not be changed in place, so each update is a new
