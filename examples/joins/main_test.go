@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/examples/internal/demo"
+	"github.com/tidemarkio/tidemark/examples/internal/demo/demotest"
 )
 
 // The records of the example, without a broker.
@@ -14,7 +15,7 @@ func TestTopology(t *testing.T) {
 		"c1: Ann ordered tea, paid 350",
 		"c2: somebody ordered milk, not paid",
 		"c1: Ann ordered salt, paid 99",
-	}, demo.Pipe(t, Topology(), events(), "results"))
+	}, demotest.Pipe(t, Topology(), events(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/examples/internal/demo"
+	"github.com/tidemarkio/tidemark/examples/internal/demo/demotest"
 )
 
 // The records of the example, without a broker.
@@ -16,7 +17,7 @@ func TestTopology(t *testing.T) {
 		"unknown: 1 in the minute from 09:00:00",
 		"south: 2 in the minute from 09:00:00",
 		"south: 1 in the minute from 09:01:00",
-	}, demo.Pipe(t, Topology(), views(), "results"))
+	}, demotest.Pipe(t, Topology(), views(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

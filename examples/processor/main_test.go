@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/examples/internal/demo"
+	"github.com/tidemarkio/tidemark/examples/internal/demo/demotest"
 )
 
 // The records of the example, without a broker.
@@ -13,7 +14,7 @@ func TestTopology(t *testing.T) {
 	require.Equal(t, []string{
 		"ann: please pay for your tea",
 		"cid: please pay for your salt",
-	}, demo.Pipe(t, Topology(), events(), "results"))
+	}, demotest.Pipe(t, Topology(), events(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/examples/internal/demo"
+	"github.com/tidemarkio/tidemark/examples/internal/demo/demotest"
 )
 
 // The records of the example, without a broker.
@@ -13,7 +14,7 @@ func TestTopology(t *testing.T) {
 	require.Equal(t, []string{
 		"bob: came at 09:05:00 for 0s: /",
 		"ann: came at 09:00:00 for 45m0s: / /buy /pay",
-	}, demo.Pipe(t, Topology(), clicks(), "results"))
+	}, demotest.Pipe(t, Topology(), clicks(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/examples/internal/demo"
+	"github.com/tidemarkio/tidemark/examples/internal/demo/demotest"
 )
 
 // The records of the example, without a broker.
@@ -14,7 +15,7 @@ func TestTopology(t *testing.T) {
 		"oven: alarm: 3 times in the minute from 09:00:00",
 		"oven: now 350",
 		"fridge: now 9",
-	}, demo.Pipe(t, Topology(), measured(), "results"))
+	}, demotest.Pipe(t, Topology(), measured(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

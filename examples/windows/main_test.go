@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/examples/internal/demo"
+	"github.com/tidemarkio/tidemark/examples/internal/demo/demotest"
 )
 
 // The records of the example, without a broker.
@@ -22,7 +23,7 @@ func TestTopology(t *testing.T) {
 		"bob: 09:00:30 to 09:01:30: 1 overlapping",
 		"ann: 09:00:00 to 09:01:00: 3 final",
 		"ann: too late: /thanks",
-	}, demo.Pipe(t, Topology(), clicks(), "results"))
+	}, demotest.Pipe(t, Topology(), clicks(), "results"))
 }
 
 // The same on the embedded broker, as go run does it.

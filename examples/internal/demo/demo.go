@@ -24,14 +24,14 @@ type Record struct {
 	After             time.Duration
 }
 
-// Start is the demo's first moment.
-var start = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // Go has no constants of this type
+// start is a demo's first moment.
+func start() time.Time { return time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC) }
 
 // Clock writes a time of a demo, in milliseconds since 1970, as its hour, minute and second.
 func Clock(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.TimeOnly) }
 
 // At is the time of a record, in milliseconds since 1970: for tests, which pipe the same records.
-func (r Record) At() int64 { return start.Add(r.After).UnixMilli() }
+func (r Record) At() int64 { return start().Add(r.After).UnixMilli() }
 
 // Main runs a topology until its output topic, of keys and values that are text, has that many results.
 func Main(name string, b *topology.Builder, records []Record, output string, results int) {
@@ -93,7 +93,7 @@ func feed(ctx context.Context, kafka *cluster.Cluster, records []Record, output 
 	for _, r := range records {
 		topics = append(topics, r.Topic)
 		all = append(all, &kgo.Record{
-			Topic: r.Topic, Key: []byte(r.Key), Value: []byte(r.Value), Timestamp: start.Add(r.After),
+			Topic: r.Topic, Key: []byte(r.Key), Value: []byte(r.Value), Timestamp: start().Add(r.After),
 		})
 	}
 	if err := kafka.CreateTopics(ctx, 1, distinct(topics)...); err != nil {

@@ -1,16 +1,17 @@
-package demo
+// Package demotest runs the topology of a demo in a test, without any broker.
+package demotest
 
 import (
 	"testing"
 
+	"github.com/tidemarkio/tidemark/examples/internal/demo"
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/tidemarktest"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
-// Pipe runs the records of a demo through its topology in a test, without any broker, and returns the results as
-// "key: value".
-func Pipe(t *testing.T, b *topology.Builder, records []Record, output string) []string {
+// Pipe runs the records of a demo through its topology and returns the results as "key: value".
+func Pipe(t *testing.T, b *topology.Builder, records []demo.Record, output string) []string {
 	t.Helper()
 	d := tidemarktest.New(t, b)
 	for _, r := range records {
