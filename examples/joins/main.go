@@ -2,6 +2,8 @@
 // a table; orders that nobody paid for are reported too.
 //
 //	go run ./examples/joins
+//
+// needs nothing but Go. It prints what was paid and by whom, and what was not.
 package main
 
 import (

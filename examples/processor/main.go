@@ -2,6 +2,8 @@
 // for half an hour, and forgets the order then.
 //
 //	go run ./examples/processor
+//
+// needs nothing but Go. Bob pays in time and hears nothing; the timers and the open orders survive a crash.
 package main
 
 import (

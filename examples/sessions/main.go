@@ -2,6 +2,8 @@
 // its pages and its length are reported.
 //
 //	go run ./examples/sessions
+//
+// needs nothing but Go. It prints each visit once, since nothing can change it any more.
 package main
 
 import (

@@ -1,4 +1,3 @@
-// Package demo runs an example: its records go to an embedded broker, and its results are printed as they are committed.
 package demo
 
 import (

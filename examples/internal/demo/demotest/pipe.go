@@ -1,4 +1,3 @@
-// Package demotest runs the topology of a demo in a test, without any broker.
 package demotest
 
 import (
