@@ -3,7 +3,8 @@
 //
 //	go run ./examples/pageviews
 //
-// needs nothing but Go. The table changes while views come: each of them finds the region as it is at that moment. A view is a JSON value inside.
+// needs nothing but Go. The table changes while views come: each of them finds the region as it is at that
+// moment. A view is a JSON value inside.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Processor shows the Processor API: a processor with a store and timers sends a reminder when an order has not been paid
-// for half an hour, and forgets the order then.
+// Processor shows the Processor API: a processor with a store and timers sends a reminder when an order has not been
+// paid for half an hour, and forgets the order then.
 //
 //	go run ./examples/processor
 //
