@@ -152,7 +152,8 @@ func ruleOf(folder string) ([]string, bool) {
 
 func allowed(from, to string, rule []string) bool {
 	if slices.Contains(helpers, to) || from != "." && within(to, from) || within(from, "bench") && within(to, "bench") ||
-		within(from, "integration") && within(to, "integration") || within(from, "cmd") && within(to, "cmd", "examples") {
+		within(from, "integration") && within(to, "integration") || within(from, "cmd") && within(to, "cmd", "examples") ||
+		within(from, "examples") && within(to, "examples/internal") {
 		return true
 	}
 	return slices.ContainsFunc(rule, func(may string) bool {

@@ -1,5 +1,3 @@
-// Package cluster is the Kafka that the examples run on: a real one, or a broker inside the process. It is fed and
-// read with another client than Tidemark's, so that what an example shows is what any reader would see.
 package cluster
 
 import (
