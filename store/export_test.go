@@ -30,3 +30,6 @@ func AppendTimer(dst []byte, t Timer[string]) []byte {
 	}
 	return dst
 }
+
+// CrashedForTest returns a copy of a Badger directory as a killed process would leave it.
+func CrashedForTest(t *testing.T, dir string) string { t.Helper(); return crashed(t, dir) }

@@ -92,8 +92,13 @@ func newTimed[K, V any](
 		s.index.keyBound = func() []byte {
 			return binary.BigEndian.AppendUint64(slices.Clone(s.index.prefix), uint64(s.firstAlive()))
 		}
-		data.replayed = func(r *record.Raw) error { return s.index.replay(r, s.tailBytes()) }
 		s.parts = append(s.parts, part{s.index, indexTag})
+	}
+	if s.next == nil {
+		data.replayed = s.replayed
+		if err := s.settleSegments(); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.settleIndex()
 }
@@ -152,7 +157,7 @@ func (s *timed[K, V]) encode(k K, t, more int64) ([]byte, error) {
 // get returns a row.
 func (s *timed[K, V]) get(k K, t, more int64) (v V, timestamp int64, found bool, err error) {
 	if t < 0 || s.expired(t) {
-		return v, 0, false, nil
+		return v, 0, false, s.usable()
 	}
 	key, err := s.encode(k, t, more)
 	if err != nil {
@@ -172,6 +177,9 @@ func (s *timed[K, V]) put(
 	if t < 0 {
 		return fmt.Errorf("store: %s: put at the negative time %d", s.name, t)
 	}
+	if err := s.usable(); err != nil {
+		return err
+	}
 	s.observed.Advance(t)
 	if s.expired(t) {
 		return nil
@@ -181,6 +189,14 @@ func (s *timed[K, V]) put(
 		return err
 	}
 	return s.write(key, v, exists, timestamp, headers)
+}
+
+// usable returns the error of a store that was closed.
+func (s *timed[K, V]) usable() error {
+	if s.data.closed {
+		return fmt.Errorf("store: %s: %w", s.name, ErrClosed)
+	}
+	return nil
 }
 
 // write puts a row, and its entry in the index.
@@ -199,6 +215,9 @@ func (s *timed[K, V]) update(
 ) (stored bool, err error) {
 	if t < 0 {
 		return false, fmt.Errorf("store: %s: update at the negative time %d", s.name, t)
+	}
+	if err := s.usable(); err != nil {
+		return false, err
 	}
 	s.observed.Advance(t)
 	if s.expired(t) {
@@ -236,6 +255,10 @@ type row[K, V any] struct {
 // ofKey yields the rows of k with from <= time <= to, in the order of their times.
 func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
+		if err := s.usable(); err != nil {
+			yield(row[K, V]{}, err)
+			return
+		}
 		from, to := s.alive(from, to)
 		if from > to {
 			return
@@ -285,8 +308,8 @@ func (s *timed[K, V]) alive(from, to int64) (int64, int64) {
 
 func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(row[K, V], error) bool) {
 	var times []int64
-	for t := s.next(from); t <= to; t = s.next(t + 1) {
-		times = append(times, t)
+	for t, last := s.next(from), from-1; t > last && t <= to; t = s.next(t + 1) { // behind the end of time it wraps
+		times, last = append(times, t), t
 	}
 	if reverse {
 		slices.Reverse(times)
@@ -303,6 +326,10 @@ func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(
 // segment, key and time otherwise.
 func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
+		if err := s.usable(); err != nil {
+			yield(row[K, V]{}, err)
+			return
+		}
 		from, to := s.alive(from, to)
 		if from > to {
 			return
@@ -414,7 +441,7 @@ type expiring[V any] struct {
 	keyBound func() []byte
 	// expiredTo is the bound of the last flush: nothing is left below it. Owned by the flush.
 	expiredTo []byte
-	// replayed sees each replayed row first, unless it is nil.
+	// replayed sees each replayed row first, and may give it another key, unless it is nil.
 	replayed func(r *record.Raw) error
 }
 

@@ -40,8 +40,7 @@ type WindowConfig struct {
 	// NextStart is Grid for starts that are no multiples: it returns the first start from t on.
 	NextStart func(t int64) int64
 	// RetainDuplicates keeps every row of a key and start, in the order in which they were put (Kafka Streams'
-	// retainDuplicates). It excludes Grid and
-	// NextStart.
+	// retainDuplicates). It excludes Grid and NextStart.
 	RetainDuplicates bool
 	// TimeIndex keeps an index for FetchByStart, at the price of a second row per row. With Grid or NextStart there is
 	// no need for it.
@@ -100,6 +99,9 @@ func (s *Window[K, V]) Put(k K, v V, start int64) error {
 
 // PutWithTimestamp sets the value of k in the window that starts there, with a timestamp of its own.
 func (s *Window[K, V]) PutWithTimestamp(k K, v V, start, timestamp int64) error {
+	if s.numbers != nil && s.data.nilable && isNil(&v) {
+		return nil // as Delete
+	}
 	return s.put(k, start, s.number(), v, true, timestamp, s.data.context.Headers)
 }
 

@@ -1,7 +1,10 @@
-// Package storetest holds the conformance suite of engines and the model that key-value stores are compared with.
+// Package storetest holds the conformance suites of engines and of custom stores, and the models that the stores of
+// package store are compared with.
 //
-//	RunEngine    ──► any store.Engine: order, bounds, deletes, checkpoints, reads beside a flush, reopening
-//	RunKeyValue  ──► a store.Set under random operations, compared step by step with a Go map
+//	RunEngine               ──► any store.Engine: order, bounds, deletes, checkpoints, reads beside a flush, reopening
+//	RunKeyValue             ──► a store.Set under random operations, compared step by step with a Go map
+//	RunWindow, RunSession   ──► the same for rows that expire
+//	RunCustom               ──► a store of yours: epochs, rollbacks, and what its changelog restores
 //
-// Both print the seed of a failure. The package takes testing.TB from its callers and belongs in tests only.
+// All print the seed of a failure. The package takes testing.TB from its callers and belongs in tests only.
 package storetest
