@@ -52,6 +52,9 @@ type Spec struct {
 	// Retention is how long the store keeps a row, of stores whose rows expire. The changelog topic then forgets them too,
 	// a day later. 0: rows are kept until they are deleted.
 	Retention time.Duration
+	// TTL is how long the entries of a key-value store live. To give an existing store one, or to take it away, is to make
+	// another store: it needs another name, or a reset.
+	TTL TTL
 	// ChangelogConfig overrides topic configuration of the changelog.
 	ChangelogConfig map[string]string
 	// Type is what kind of store it is, TypeKeyValue for one; KeySerde and ValueSerde name the types that write its rows.
@@ -81,6 +84,10 @@ type Env struct {
 	Prefix []byte
 	// Context gives timestamp and headers of the record being processed, for writes that do not name their own.
 	Context *Context
+	// TTL is Spec.TTL.
+	TTL TTL
+	// Times are what a TTL goes by. Nil: time stands still.
+	Times *Times
 	// CachingEnabled is Spec.CachingEnabled unless the instance's cache size is 0.
 	CachingEnabled bool
 }

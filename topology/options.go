@@ -21,7 +21,7 @@ type (
 	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }
 	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
-	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], [LateRecords], and [Named] for the node.
+	// [WithoutLogging], [InMemory], [ChangelogConfig], [TTL], [Retention], [LateRecords], and [Named] for the node.
 	StoreOption interface{ applyStore(c *storeConfig) }
 	// GroupOption is for [GroupBy] and GroupByKey (Kafka Streams' Grouped): [Named], [WithSerdes].
 	GroupOption interface{ applyGroup(c *groupConfig) }
@@ -71,6 +71,7 @@ type (
 		changelog       map[string]string
 		retention       time.Duration
 		late            []any // of LateConsumer
+		ttl             store.TTL
 	}
 	groupConfig struct {
 		nodeConfig
@@ -183,6 +184,7 @@ func (c *storeConfig) configure(spec *store.Spec) {
 	spec.CachingEnabled = !c.cachingDisabled
 	spec.InMemory = c.inMemory
 	spec.ChangelogConfig = c.changelog
+	spec.TTL = c.ttl
 }
 
 // Consumed is an option about how a topic is read.

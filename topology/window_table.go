@@ -59,6 +59,7 @@ func newWindowTable[K, A any](
 		t.state = &tableState{keepsOld: true} // the rows of the store are those of windows that are still open
 		spec = store.KeyValueSpec(storeName, keySerde, newCountRowSerde(valueSerde))
 	}
+	c.noTTL(b, operator, "windows expire by Retention")
 	c.configure(&spec)
 	spec.CachingEnabled = spec.CachingEnabled && !final
 	b.addStore(operator, spec)
