@@ -252,19 +252,19 @@ type row[K, V any] struct {
 	timestamp int64
 }
 
-// ofKey yields the rows of k with from <= time <= to, in the order of their times.
-func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
+// ofKey yields the rows of k with from <= time <= to, in the order of their times; with committed as of the last commit.
+func (s *timed[K, V]) ofKey(k K, from, to int64, reverse, committed bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
 		if err := s.usable(); err != nil {
 			yield(row[K, V]{}, err)
 			return
 		}
-		from, to := s.alive(from, to)
+		from, to := s.alive(from, to, committed)
 		if from > to {
 			return
 		}
 		if s.next != nil {
-			s.ofKeyOnGrid(k, from, to, reverse, yield)
+			s.ofKeyOnGrid(k, from, to, reverse, committed, yield)
 			return
 		}
 		encoded, err := s.key.Append(nil, k)
@@ -285,7 +285,7 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 			size += timeBytes
 		}
 		for segment := first; ; segment += step {
-			for at, err := range s.data.scan(bound(segment, from), bound(segment, to+1), reverse) {
+			for at, err := range s.data.scanLayers(bound(segment, from), bound(segment, to+1), reverse, committed) {
 				if err == nil && len(at.key) != size {
 					continue // of a longer key that begins with these bytes
 				}
@@ -302,11 +302,21 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 }
 
 // alive cuts a range of times to what can be there.
-func (s *timed[K, V]) alive(from, to int64) (int64, int64) {
-	return max(0, from, s.observed.now-s.retention+1), min(to, s.observed.now)
+func (s *timed[K, V]) alive(from, to int64, committed bool) (int64, int64) {
+	now := s.observed.now
+	if committed {
+		now = s.observed.committed
+	}
+	return max(0, from, now-s.retention+1), min(to, now)
 }
 
-func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(row[K, V], error) bool) {
+func (s *timed[K, V]) ofKeyOnGrid(
+	k K, from, to int64, reverse, committed bool, yield func(row[K, V], error) bool,
+) {
+	get := s.get
+	if committed {
+		get = s.getCommitted
+	}
 	var times []int64
 	for t, last := s.next(from), from-1; t > last && t <= to; t = s.next(t + 1) { // behind the end of time it wraps
 		times, last = append(times, t), t
@@ -315,7 +325,7 @@ func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(
 		slices.Reverse(times)
 	}
 	for _, t := range times {
-		v, ts, found, err := s.get(k, t, 0)
+		v, ts, found, err := get(k, t, 0)
 		if (found || err != nil) && (!yield(row[K, V]{key: k, time: t, value: v, timestamp: ts}, err) || err != nil) {
 			return
 		}
@@ -324,13 +334,13 @@ func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(
 
 // all yields the rows with from <= time <= to, in the order of their keys in the store: by time and key on a grid, by
 // segment, key and time otherwise.
-func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
+func (s *timed[K, V]) all(from, to int64, reverse, committed bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
 		if err := s.usable(); err != nil {
 			yield(row[K, V]{}, err)
 			return
 		}
-		from, to := s.alive(from, to)
+		from, to := s.alive(from, to, committed)
 		if from > to {
 			return
 		}
@@ -341,7 +351,7 @@ func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], err
 		bound := func(n int64) []byte {
 			return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(n))
 		}
-		for at, err := range s.data.scan(bound(lo), bound(hi+1), reverse) {
+		for at, err := range s.data.scanLayers(bound(lo), bound(hi+1), reverse, committed) {
 			var r row[K, V]
 			if err == nil {
 				if r, err = s.decode(at); err == nil && (r.time < from || r.time > to) {

@@ -109,14 +109,14 @@ func (s *timed[K, V]) settleIndex() error {
 // byTime yields the rows with from <= time <= to in the order of time, key and more.
 func (s *timed[K, V]) byTime(from, to int64) iter.Seq2[row[K, V], error] {
 	if s.next != nil {
-		return s.all(from, to, false) // they lie so
+		return s.all(from, to, false, false) // they lie so
 	}
 	return func(yield func(row[K, V], error) bool) {
 		if s.index == nil {
 			yield(row[K, V]{}, fmt.Errorf("store: %s: no order by time: the store needs TimeIndex", s.name))
 			return
 		}
-		from, to := s.alive(from, to)
+		from, to := s.alive(from, to, false)
 		if from > to {
 			return
 		}

@@ -140,23 +140,23 @@ func (s *Window[K, V]) Update(
 //
 // The loop body may write to the store: writes ahead of the position may be seen, those behind it are not.
 func (s *Window[K, V]) FetchRange(k K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.ofKey(k, from, to, false))
+	return windowEntries(s.ofKey(k, from, to, false, false))
 }
 
 // BackwardFetchRange is FetchRange by descending start.
 func (s *Window[K, V]) BackwardFetchRange(k K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.ofKey(k, from, to, true))
+	return windowEntries(s.ofKey(k, from, to, true, false))
 }
 
 // FetchAll yields the rows of all keys with from <= start <= to: by start and key with Grid, otherwise by segment of
 // time, key and start.
 func (s *Window[K, V]) FetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.all(from, to, false))
+	return windowEntries(s.all(from, to, false, false))
 }
 
 // BackwardFetchAll is FetchAll in reverse.
 func (s *Window[K, V]) BackwardFetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.all(from, to, true))
+	return windowEntries(s.all(from, to, true, false))
 }
 
 // FetchByStart yields the rows of all keys with from <= start <= to, by start and the bytes of the key. It needs Grid,
