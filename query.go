@@ -11,7 +11,8 @@ import (
 )
 
 // Reader reads a key-value store of a running App from any goroutine (Kafka Streams' interactive queries): the store of
-// a table, of an aggregation without windows, of AddStore with store.KeyValueSpec, or a global one. Make it with [Query].
+// a table, of an aggregation without windows, of AddStore with store.KeyValueSpec, or a global one. Make it with
+// [Query].
 //
 // It sees what is committed, of the partitions that this instance processes; a global store is whole everywhere. A
 // question is answered by the worker that has the partition, between two steps: the data path has no lock for it. It
@@ -69,9 +70,8 @@ func (r *Reader[K, V]) GetWithTimestamp(ctx context.Context, k K) (v V, timestam
 	if ok, err := readGlobal(r.app, r.store, read); ok || err != nil {
 		return v, timestamp, found, err
 	}
-	err = readByKey(ctx, r.app, r.store, r.partition, k, committedKeyValue[K, V], func(s store.CommittedKeyValue[K, V]) error {
-		return read(s)
-	})
+	err = readByKey(ctx, r.app, r.store, r.partition, k, committedKeyValue[K, V],
+		func(s store.CommittedKeyValue[K, V]) error { return read(s) })
 	return v, timestamp, found, err
 }
 

@@ -32,8 +32,8 @@ type keyed[K any] interface {
 	EncodeKey(dst []byte, k K) ([]byte, error)
 }
 
-// readByKey runs fn with the store of the task that has the key. Only a store knows the bytes of a key, by which records
-// are partitioned, so any task that is here is asked first.
+// readByKey runs fn with the store of the task that has the key. Only a store knows the bytes of a key, by which
+// records are partitioned, so any task that is here is asked first.
 func readByKey[K any, S keyed[K]](
 	ctx context.Context, a *App, name string, partition int32, k K,
 	open func(t *task.Task, name string) (S, error), fn func(s S) error,

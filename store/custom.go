@@ -8,17 +8,18 @@ import (
 )
 
 // CustomSpec describes a logged store of your own, in memory: newStore makes that of one task. Processors get what it
-// returns, through processor.StateStore; how they write and read is up to its type. What a [Store] has to do is what the
-// set relies on for exactly-once:
+// returns, through processor.StateStore; how they write and read is up to its type. What a [Store] has to do is what
+// exactly-once relies on:
 //
-//   - Writes belong to the active epoch. Seal appends what restores them to the changelog (nil: logging is off) and begins
-//     the next epoch; what it appended, and the bytes in it, stay as they are until Commit or Rollback. Keys are not nil;
-//     a record replaces those before it with the same key, which compaction removes, and a nil value is a deletion.
-//   - Commit makes the sealed epoch final. Rollback drops it and the active one: the store is then as of the last Commit.
-//   - Replay takes the records of committed epochs, in order, into an empty store; of each key the last one at least. It is
-//     then as if those epochs had committed.
-//   - FlushCache is called before each Seal, and more than once if stores feed each other. UncommittedBytes is what makes
-//     the task commit early.
+//   - Writes belong to the active epoch. Seal appends what restores them to the changelog (nil: logging is off) and
+//     begins the next epoch; what it appended, and the bytes in it, stay as they are until Commit or Rollback. Keys are
+//     not nil; a record replaces those before it with the same key, which compaction removes, and a nil value is a
+//     deletion.
+//   - Commit makes the sealed epoch final. Rollback drops it and the active one: the store is as of the last Commit.
+//   - Replay takes the records of committed epochs, in order, into an empty store; of each key the last one at least.
+//     It is then as if those epochs had committed.
+//   - FlushCache is called before each Seal, and more than once if stores feed each other. UncommittedBytes is what
+//     makes the task commit early.
 //
 // The task goroutine makes all calls; a store that has a Close() error method is closed at the end. A custom store is
 // restored from the whole changelog at each start: it has no place on disk that would commit with the others. With

@@ -3,8 +3,8 @@ package store_test
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,7 +75,9 @@ func TestCustomStoreConforms(t *testing.T) {
 				s.(*sums).active += rng.Uint64N(10) //nolint:forcetypeassert,errcheck // made above
 				return nil
 			},
-			Dump: func(s store.Store) string { return fmt.Sprint(s.(*sums).active) }, //nolint:forcetypeassert,errcheck // ditto
+			Dump: func(s store.Store) string {
+				return strconv.FormatUint(s.(*sums).active, 10) //nolint:forcetypeassert,errcheck // ditto
+			},
 		})
 	}
 }

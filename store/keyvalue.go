@@ -134,7 +134,7 @@ func (s *KeyValue[K, V]) getAlive(key []byte) (v V, timestamp int64, found bool,
 // set writes an entry.
 func (s *KeyValue[K, V]) set(key []byte, v V, exists bool, timestamp int64, headers []record.Header) error {
 	if s.life != nil {
-		if err := s.life.wrote(key[len(s.prefix):], exists && !(s.nilable && isNil(&v))); err != nil {
+		if err := s.life.wrote(key[len(s.prefix):], exists && (!s.nilable || !isNil(&v))); err != nil {
 			return err
 		}
 	}

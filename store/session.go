@@ -112,7 +112,9 @@ func (s *Session[K, V]) FetchByEnd(from, to int64) iter.Seq2[SessionEntry[K, V],
 // All yields every session, in the order of FetchEnded.
 func (s *Session[K, V]) All() iter.Seq2[SessionEntry[K, V], error] { return s.FetchEnded(0, timeMax) }
 
-func sessionEntries[K, V any](rows iter.Seq2[row[K, V], error], latestStart int64) iter.Seq2[SessionEntry[K, V], error] {
+func sessionEntries[K, V any](
+	rows iter.Seq2[row[K, V], error], latestStart int64,
+) iter.Seq2[SessionEntry[K, V], error] {
 	return func(yield func(SessionEntry[K, V], error) bool) {
 		for r, err := range rows {
 			if err == nil && r.more > latestStart {
@@ -134,7 +136,8 @@ type SessionFlushListener[K, V any] func(
 
 // SetFlushListener makes the store hold updates back until FlushCache; see [KeyValue.SetFlushListener].
 func (s *Session[K, V]) SetFlushListener(listener SessionFlushListener[K, V], wantOld bool) error {
-	return s.listen(wantOld, func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
-		return listener(r.key, record.Window{Start: r.more, End: r.time}, v, exists, old, oldExists, ts, h)
-	})
+	return s.listen(wantOld,
+		func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
+			return listener(r.key, record.Window{Start: r.more, End: r.time}, v, exists, old, oldExists, ts, h)
+		})
 }

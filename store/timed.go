@@ -252,7 +252,8 @@ type row[K, V any] struct {
 	timestamp int64
 }
 
-// ofKey yields the rows of k with from <= time <= to, in the order of their times; with committed as of the last commit.
+// ofKey yields the rows of k with from <= time <= to, in the order of their times; with committed as of the last
+// commit.
 func (s *timed[K, V]) ofKey(k K, from, to int64, reverse, committed bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
 		if err := s.usable(); err != nil {

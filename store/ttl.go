@@ -14,9 +14,9 @@ import (
 // TTL says how long the entries of a key-value store live (Flink's state TTL; Kafka Streams has none).
 //
 // An entry lives from its last write, whatever timestamp it was written with: it is gone when the time has come to that
-// of the task at the write plus After. The task then deletes it, before it processes anything that could see it, so that
-// the changelog gets a tombstone in the transaction of that time. What expires is found by an index: no live entry is
-// looked at more often than once in After.
+// of the task at the write plus After. The task then deletes it, before it processes anything that could see it, so
+// that the changelog gets a tombstone in the transaction of that time. What expires is found by an index: no live entry
+// is looked at more often than once in After.
 type TTL struct {
 	// After is the life of an entry, a millisecond or more. 0: entries live until they are deleted.
 	After time.Duration
@@ -95,7 +95,9 @@ func newTTLStore[K, V any](
 	}
 	kv.keyBytes = slices.Clone(kv.prefix)
 	return &ttlStore[K, V]{kv: kv, composite: &composite{name: name, parts: []part{
-		{kv.buffer, ttlDataTag}, {loggedDeadlines{kv.life.deadlines, kv.life}, ttlDeadlineTag}, {unlogged{kv.life.index}, ttlIndexTag},
+		{kv.buffer, ttlDataTag},
+		{loggedDeadlines{kv.life.deadlines, kv.life}, ttlDeadlineTag},
+		{unlogged{kv.life.index}, ttlIndexTag},
 	}}}, nil
 }
 

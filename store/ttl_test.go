@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -184,7 +185,7 @@ func runTTL(t *testing.T, inMemory bool, seed uint64) {
 	spec := mortal(store.TTL{After: after * time.Millisecond})
 	spec.InMemory = inMemory
 	b := newBench(t, spec)
-	rng := rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // repeatable
+	rng := rand.New(rand.NewPCG(seed, 3))
 	rows, now := map[string]mortalRow{}, int64(0)
 	committed, committedNow := maps.Clone(rows), now
 	var log []record.Raw
@@ -225,7 +226,7 @@ func runTTL(t *testing.T, inMemory bool, seed uint64) {
 	}
 	commit()
 	for range 3000 {
-		m, key := kv[string, int64](t, b, "m"), fmt.Sprint(rng.IntN(30))
+		m, key := kv[string, int64](t, b, "m"), strconv.Itoa(rng.IntN(30))
 		switch n := rng.IntN(100); {
 		case n < 45:
 			v := rng.Int64N(1000)

@@ -185,7 +185,8 @@ type WindowFlushListener[K, V any] func(
 
 // SetFlushListener makes the store hold updates back until FlushCache; see [KeyValue.SetFlushListener].
 func (s *Window[K, V]) SetFlushListener(listener WindowFlushListener[K, V], wantOld bool) error {
-	return s.listen(wantOld, func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
-		return listener(r.key, r.time, v, exists, old, oldExists, ts, h)
-	})
+	return s.listen(wantOld,
+		func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
+			return listener(r.key, r.time, v, exists, old, oldExists, ts, h)
+		})
 }

@@ -4,11 +4,11 @@ import (
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// TTL says how long the rows of a table live without an update (Flink's state TTL; Kafka Streams has none): the table is
-// given a store if it has none yet, and a row that expires leaves it like one that is deleted. The store's changelog gets
-// a tombstone, and so do the operators below, with the time at which the row expired as timestamp and no headers, before
-// the record that moved stream time there. A later record begins the row anew: an aggregate starts from its initial
-// value.
+// TTL says how long the rows of a table live without an update (Flink's state TTL; Kafka Streams has none): the table
+// is given a store if it has none yet, and a row that expires leaves it like one that is deleted. The store's changelog
+// gets a tombstone, and so do the operators below, with the time at which the row expired as timestamp and no headers,
+// before the record that moved stream time there. A later record begins the row anew: an aggregate starts from its
+// initial value.
 //
 // It is for tables whose keys are no windows: windows have [Retention]. An input topic with rows that expire does not
 // serve as a changelog ([ReuseSourceTopics]), and a global table has no TTL: nobody could write its tombstones.

@@ -29,7 +29,14 @@ func TestTTLOfAnAggregate(t *testing.T) {
 		d := tidemarktest.New(t, b)
 		in := tidemarktest.Input(d, "in", serde.String, serde.String)
 		out := tidemarktest.Output(d, "out", serde.String, serde.Int64)
-		for _, r := range []ttlUpdate{{key: "a", ts: 0}, {key: "b", ts: 50}, {key: "b", ts: 20}, {key: "a", ts: 99}, {key: "b", ts: 150}, {key: "c", ts: 500}} {
+		for _, r := range []ttlUpdate{
+			{key: "a", ts: 0},
+			{key: "b", ts: 50},
+			{key: "b", ts: 20},
+			{key: "a", ts: 99},
+			{key: "b", ts: 150},
+			{key: "c", ts: 500},
+		} {
 			in.Pipe(r.key, "x", r.ts)
 			d.Commit()
 			if crash {

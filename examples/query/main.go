@@ -1,11 +1,11 @@
-// Query serves the state of a running topology over HTTP: how often each word was counted so far, as of the last commit.
+// Query serves the state of a running topology over HTTP: how often each word was counted, as of the last commit.
 //
 //	go run ./examples/query
 //	curl localhost:8080/words/the      a word
 //	curl localhost:8080/words          all words, with ?from=a&to=b those between
 //
-// needs nothing but Go: it starts a Kafka broker inside the process and feeds it lines. With several instances each answers
-// for its own partitions, and with 421 for those of the others.
+// needs nothing but Go: it starts a Kafka broker inside the process and feeds it lines. With several instances each
+// answers for its own partitions, and with 421 for those of the others.
 package main
 
 import (
@@ -50,7 +50,7 @@ func run(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	app, err := tidemark.New(WordCount(), tidemark.Config{
 		ApplicationID: "query", Brokers: cluster.ListenAddrs(), StateDir: dir,
 	})
@@ -88,7 +88,10 @@ func feed(ctx context.Context, brokers []string) error {
 	for {
 		line := &kgo.Record{Topic: "lines", Value: []byte("the quick brown fox jumps over the lazy dog")}
 		if err := client.ProduceSync(ctx, line).FirstErr(); err != nil {
-			return ignoreEnd(ctx, err)
+			if ctx.Err() != nil {
+				err = nil // the end
+			}
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -96,11 +99,4 @@ func feed(ctx context.Context, brokers []string) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }

@@ -47,7 +47,7 @@ func TestWordsOverHTTP(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, code, "it does not run yet")
 
 	go func() { _ = app.Run(ctx) }()
-	defer app.Close()
+	defer func() { require.NoError(t, app.Close()) }()
 	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...))
 	require.NoError(t, err)
 	defer client.Close()

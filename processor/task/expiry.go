@@ -8,9 +8,9 @@ import (
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// expiry deletes what expires in stores with a TTL. Unlike punctuators it comes before what moved time is processed: then
-// nobody sees an entry that has expired, and the order of results does not depend on when a commit falls. Owned by the
-// task goroutine.
+// expiry deletes what expires in stores with a TTL. Unlike punctuators it comes before what moved time is processed:
+// then nobody sees an entry that has expired, and the order of results does not depend on when a commit falls. Owned by
+// the task goroutine.
 type expiry struct {
 	byStream, byWall []store.Expiring
 }

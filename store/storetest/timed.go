@@ -99,7 +99,8 @@ type timedModel struct {
 // timedKeys begin with one another, and one looks as if a time followed the other.
 func timedKeys() []string {
 	return []string{
-		"", "a", "ab", "a\x00", "b", "a\x00\x00\x00\x00\x00\x01\x86\xa0", "a\x00\x00\x00\x00\x00\x00\x00\x00", "longer than sixteen bytes",
+		"", "a", "ab", "a\x00", "b", "a\x00\x00\x00\x00\x00\x01\x86\xa0", "a\x00\x00\x00\x00\x00\x00\x00\x00",
+		"longer than sixteen bytes",
 	}
 }
 
@@ -369,7 +370,7 @@ func (m *timedModel) all() {
 }
 
 func (m *timedModel) byTimeKeyAndValue(a, b timedRow) int {
-	a.key, b.key = a.key+"|"+a.value+fmt.Sprint(a.timestamp), b.key+"|"+b.value+fmt.Sprint(b.timestamp)
+	a.key, b.key = fmt.Sprint(a.key, "|", a.value, a.timestamp), fmt.Sprint(b.key, "|", b.value, b.timestamp)
 	a.more, b.more = 0, 0
 	return m.byTimeAndKey(a, b)
 }
