@@ -46,6 +46,9 @@ func (in *incarnation) closeGlobal(failed error) {
 	if in.global == nil {
 		return
 	}
+	in.reading.Lock() // readers of the App are done, and no more come
+	defer in.reading.Unlock()
+	in.globalClosed = true
 	_, corrupt := errors.AsType[*store.CorruptError](failed) // a task may have found it, through its view
 	if err := in.global.Close(!corrupt); err != nil {
 		in.app.cfg.Logger.Error("closing the global stores", slog.Any("error", err))

@@ -33,6 +33,9 @@ type incarnation struct {
 	manager *worker.Manager
 	global  *worker.Global // nil without global stores
 	budget  *store.Budget
+	// reading is held shared by who reads a global store for the App, which globalClosed ends.
+	reading      sync.RWMutex
+	globalClosed bool
 
 	fetchers  []*kafka.Fetcher
 	producers []*kafka.Producer

@@ -104,8 +104,8 @@ type UserError struct {
 	Node           string
 	TopicPartition record.TopicPartition // of the input record; zero if there is none
 	Offset         int64
-	// During says what user code did without a record of its own: DuringInit, DuringPunctuator, DuringTimer, DuringFlush
-	// or DuringClose; "" while a record was processed.
+	// During says what user code did without a record of its own: DuringInit, DuringPunctuator, DuringTimer, DuringFlush,
+	// DuringExpiry or DuringClose; "" while a record was processed.
 	During string
 	Stack  []byte // of a panic, else nil
 	Err    error
@@ -151,6 +151,7 @@ const (
 	DuringPunctuator = "a punctuator"
 	DuringTimer      = "a timer"
 	DuringFlush      = "the flush of a record cache"
+	DuringExpiry     = "the expiry of an entry"
 	DuringClose      = "Close"
 )
 

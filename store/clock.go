@@ -41,6 +41,9 @@ type clocks struct {
 	tag    byte
 	engine Engine
 	all    map[string]*Clock
+	// local are facts about the rows in the engine: kept beside them, not in the changelog, and no rollback takes them
+	// back.
+	local map[string]bool
 	// sealedNames are those that the sealed epoch wrote.
 	sealedNames []string
 	closed      bool
@@ -120,8 +123,23 @@ func (c *clocks) Rollback() error {
 	return nil
 }
 
+// localFact returns a clock that says something about the rows in the engine; change it with setLocal only.
+func (c *clocks) localFact(name string) (*Clock, error) {
+	if c.local == nil {
+		c.local = make(map[string]bool)
+	}
+	c.local[name] = true
+	return c.clock(name)
+}
+
+// setLocal changes a local fact, with the next flush.
+func (c *Clock) setLocal(t int64) { c.now, c.sealed, c.committed = t, t, t }
+
 // Replay implements [Store]. The key is the clock's name.
 func (c *clocks) Replay(r *record.Raw) error {
+	if c.local[string(r.Key)] {
+		return nil // not about this engine
+	}
 	k, err := c.clock(string(r.Key))
 	if err != nil {
 		return err

@@ -33,3 +33,6 @@ func AppendTimer(dst []byte, t Timer[string]) []byte {
 
 // EngineOf returns the engine on disk of a set.
 func EngineOf(s *Set) Engine { return s.disk }
+
+// CrashedForTest returns a copy of a Badger directory as a killed process would leave it.
+func CrashedForTest(t *testing.T, dir string) string { t.Helper(); return crashed(t, dir) }

@@ -25,6 +25,9 @@ type KeyValue[K, V any] struct {
 	key      serde.Serde[K]
 	keyBytes []byte // scratch: prefix and encoded key
 	caching  bool
+
+	life     *lifetimes // nil: entries do not expire
+	onExpiry ExpiryListener[K, V]
 }
 
 // KeyValueEntry is one key of a range scan.
@@ -44,7 +47,12 @@ var _ layered = (*KeyValue[string, int])(nil)
 
 // NewKeyValue returns the constructor of a key-value store, for [Spec.New].
 func NewKeyValue[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) func(env Env) (Store, error) {
-	return func(env Env) (Store, error) { return makeKeyValue(name, key, value, env) }
+	return func(env Env) (Store, error) {
+		if env.TTL != (TTL{}) && key != nil && value != nil {
+			return newTTLStore(name, key, value, env)
+		}
+		return makeKeyValue(name, key, value, env)
+	}
 }
 
 func makeKeyValue[K, V any](
@@ -98,11 +106,39 @@ func (s *KeyValue[K, V]) GetWithTimestamp(k K) (v V, timestamp int64, found bool
 	if err != nil {
 		return v, 0, false, err
 	}
+	if s.life != nil {
+		return s.getAlive(key)
+	}
 	e, err := s.load(key)
 	if err != nil || e.flags&flagExists == 0 {
 		return v, 0, false, err
 	}
 	return e.cur, e.ts, true, nil
+}
+
+// getAlive is GetWithTimestamp of a store whose entries expire.
+func (s *KeyValue[K, V]) getAlive(key []byte) (v V, timestamp int64, found bool, err error) {
+	e, err := s.load(key)
+	if err != nil || e.flags&flagExists == 0 {
+		return v, 0, false, err
+	}
+	if gone, err := s.life.gone(key[len(s.prefix):]); gone || err != nil {
+		return v, 0, false, err
+	}
+	if s.life.ttl.RefreshOnRead {
+		err = s.life.wrote(key[len(s.prefix):], true)
+	}
+	return e.cur, e.ts, true, err
+}
+
+// set writes an entry.
+func (s *KeyValue[K, V]) set(key []byte, v V, exists bool, timestamp int64, headers []record.Header) error {
+	if s.life != nil {
+		if err := s.life.wrote(key[len(s.prefix):], exists && (!s.nilable || !isNil(&v))); err != nil {
+			return err
+		}
+	}
+	return s.put(key, v, exists, timestamp, headers)
 }
 
 // Put sets the value of k. The timestamp is that of the record being processed.
@@ -111,7 +147,7 @@ func (s *KeyValue[K, V]) Put(k K, v V) error {
 	if err != nil {
 		return err
 	}
-	return s.put(key, v, true, s.context.Timestamp, s.context.Headers)
+	return s.set(key, v, true, s.context.Timestamp, s.context.Headers)
 }
 
 // PutWithTimestamp sets the value of k with a timestamp of its own.
@@ -120,7 +156,7 @@ func (s *KeyValue[K, V]) PutWithTimestamp(k K, v V, timestamp int64) error {
 	if err != nil {
 		return err
 	}
-	return s.put(key, v, true, timestamp, s.context.Headers)
+	return s.set(key, v, true, timestamp, s.context.Headers)
 }
 
 // Delete removes k. That it is not there is no error.
@@ -130,7 +166,7 @@ func (s *KeyValue[K, V]) Delete(k K) error {
 	if err != nil {
 		return err
 	}
-	return s.put(key, zero, false, s.context.Timestamp, s.context.Headers)
+	return s.set(key, zero, false, s.context.Timestamp, s.context.Headers)
 }
 
 // DeleteWithTimestamp removes k with a timestamp of its own.
@@ -140,7 +176,7 @@ func (s *KeyValue[K, V]) DeleteWithTimestamp(k K, timestamp int64) error {
 	if err != nil {
 		return err
 	}
-	return s.put(key, zero, false, timestamp, s.context.Headers)
+	return s.set(key, zero, false, timestamp, s.context.Headers)
 }
 
 // PutIfAbsent sets the value of k unless there is one, which it returns.
@@ -154,9 +190,15 @@ func (s *KeyValue[K, V]) PutIfAbsent(k K, v V) (existing V, found bool, err erro
 		return existing, false, err
 	}
 	if e.flags&flagExists != 0 {
-		return e.cur, true, nil
+		gone := false
+		if s.life != nil {
+			gone, err = s.life.gone(key[len(s.prefix):])
+		}
+		if !gone || err != nil {
+			return e.cur, err == nil, err
+		}
 	}
-	return existing, false, s.put(key, v, true, s.context.Timestamp, s.context.Headers)
+	return existing, false, s.set(key, v, true, s.context.Timestamp, s.context.Headers)
 }
 
 // Update replaces the value of k by what f makes of it, with one look-up: a count is
@@ -169,6 +211,9 @@ func (s *KeyValue[K, V]) Update(
 	if err != nil {
 		return err
 	}
+	if s.life != nil {
+		return s.updateAlive(k, key, headers, f)
+	}
 	u, err := s.update(key, headers, f)
 	if err != nil || !u.moved {
 		return err
@@ -177,6 +222,32 @@ func (s *KeyValue[K, V]) Update(
 		return err
 	}
 	return s.put(key, u.v, u.exists, u.timestamp, headers)
+}
+
+// updateAlive is Update of a store whose entries expire.
+func (s *KeyValue[K, V]) updateAlive(
+	k K, key []byte, headers []record.Header, f func(old V, timestamp int64, exists bool) (V, int64, bool),
+) error {
+	var old V
+	e, err := s.load(key)
+	if err != nil {
+		return err
+	}
+	timestamp, exists := int64(0), e.flags&flagExists != 0
+	if exists {
+		gone, err := s.life.gone(key[len(s.prefix):])
+		if err != nil {
+			return err
+		}
+		if exists = !gone; exists {
+			old, timestamp = e.cur, e.ts
+		}
+	}
+	v, timestamp, exists := f(old, timestamp, exists)
+	if key, err = s.encodeKey(k); err != nil { // f may have used the store
+		return err
+	}
+	return s.set(key, v, exists, timestamp, headers)
 }
 
 // Range yields the entries with lo <= key <= hi in key order.
@@ -234,6 +305,12 @@ func (s *KeyValue[K, V]) entries(lo, hi []byte, reverse bool) iter.Seq2[KeyValue
 	return func(yield func(KeyValueEntry[K, V], error) bool) {
 		for at, err := range s.scan(lo, hi, reverse) {
 			var entry KeyValueEntry[K, V]
+			if err == nil && s.life != nil {
+				var gone bool
+				if gone, err = s.life.gone(at.key[len(s.prefix):]); gone {
+					continue
+				}
+			}
 			if err == nil {
 				entry, err = s.entry(at)
 			}

@@ -19,11 +19,12 @@ type scanned[V any] struct {
 // The loop body may write to the store: writes ahead of the position are seen, those behind it are not. It must not
 // commit: the layers move then, and the scan ends with an error.
 func (b *buffer[V]) scan(lo, hi []byte, reverse bool) iter.Seq2[scanned[V], error] {
-	return b.scanLayers(lo, hi, reverse, true)
+	return b.scanLayers(lo, hi, reverse, false, true)
 }
 
-// scanLayers is scan; without below it looks at the active table alone, for ranges that no other layer can hold.
-func (b *buffer[V]) scanLayers(lo, hi []byte, reverse, below bool) iter.Seq2[scanned[V], error] {
+// scanLayers is scan, or with committed a scan of what is committed; what that yields may be kept. Without below it
+// looks at the active table alone, for ranges that no other layer can hold.
+func (b *buffer[V]) scanLayers(lo, hi []byte, reverse, committed, below bool) iter.Seq2[scanned[V], error] {
 	return func(yield func(scanned[V], error) bool) {
 		if b.closed {
 			yield(scanned[V]{}, fmt.Errorf("store: %s: %w", b.name, ErrClosed))
@@ -64,6 +65,8 @@ func (b *buffer[V]) scanLayers(lo, hi []byte, reverse, below bool) iter.Seq2[sca
 			inMid := midOK && bytes.Equal(midKey, key)
 			inLow := low.ok && bytes.Equal(low.entry.Key, key)
 			switch {
+			case committed:
+				s.key, s.stored = bytes.Clone(key), bytes.Clone(b.committedOf(i, mid, inMid, low, inLow))
 			case i != noEntry:
 				e := &b.active.entries[i]
 				s.key = key
@@ -101,6 +104,21 @@ func (b *buffer[V]) scanLayers(lo, hi []byte, reverse, below bool) iter.Seq2[sca
 			}
 		}
 	}
+}
+
+// committedOf returns the committed state of the key at which the cursors stand.
+func (b *buffer[V]) committedOf(
+	i uint32, mid *frozenCursor[V], inMid bool, low *engineCursor, inLow bool,
+) []byte {
+	switch {
+	case i != noEntry && b.active.entries[i].flags&flagCommitted != 0:
+		return b.active.committedOf(&b.active.entries[i])
+	case inMid:
+		return mid.value()
+	case inLow:
+		return low.entry.Value
+	}
+	return nil
 }
 
 func before(a, b []byte, reverse bool) bool {

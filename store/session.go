@@ -85,12 +85,12 @@ func (s *Session[K, V]) RemoveWithTimestamp(k K, w record.Window, timestamp int6
 //
 // The loop body may write to the store: writes ahead of the position may be seen, those behind it are not.
 func (s *Session[K, V]) FindSessions(k K, earliestEnd, latestStart int64) iter.Seq2[SessionEntry[K, V], error] {
-	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, false), latestStart)
+	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, false, false), latestStart)
 }
 
 // BackwardFindSessions is FindSessions by descending end.
 func (s *Session[K, V]) BackwardFindSessions(k K, earliestEnd, latestStart int64) iter.Seq2[SessionEntry[K, V], error] {
-	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, true), latestStart)
+	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, true, false), latestStart)
 }
 
 // FetchKey yields all sessions of k, by ascending end.
@@ -101,7 +101,7 @@ func (s *Session[K, V]) FetchKey(k K) iter.Seq2[SessionEntry[K, V], error] {
 // FetchEnded yields the sessions of all keys that end between from and to, both included, by segment of time, key and
 // end.
 func (s *Session[K, V]) FetchEnded(from, to int64) iter.Seq2[SessionEntry[K, V], error] {
-	return sessionEntries(s.all(from, to, false), timeMax)
+	return sessionEntries(s.all(from, to, false, false), timeMax)
 }
 
 // FetchByEnd yields the sessions of all keys that end between from and to, both included, by end, the bytes of the key,
@@ -113,7 +113,9 @@ func (s *Session[K, V]) FetchByEnd(from, to int64) iter.Seq2[SessionEntry[K, V],
 // All yields every session, in the order of FetchEnded.
 func (s *Session[K, V]) All() iter.Seq2[SessionEntry[K, V], error] { return s.FetchEnded(0, timeMax) }
 
-func sessionEntries[K, V any](rows iter.Seq2[row[K, V], error], latestStart int64) iter.Seq2[SessionEntry[K, V], error] {
+func sessionEntries[K, V any](
+	rows iter.Seq2[row[K, V], error], latestStart int64,
+) iter.Seq2[SessionEntry[K, V], error] {
 	return func(yield func(SessionEntry[K, V], error) bool) {
 		for r, err := range rows {
 			if err == nil && r.more > latestStart {
@@ -135,7 +137,8 @@ type SessionFlushListener[K, V any] func(
 
 // SetFlushListener makes the store hold updates back until FlushCache; see [KeyValue.SetFlushListener].
 func (s *Session[K, V]) SetFlushListener(listener SessionFlushListener[K, V], wantOld bool) error {
-	return s.listen(wantOld, func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
-		return listener(r.key, record.Window{Start: r.more, End: r.time}, v, exists, old, oldExists, ts, h)
-	})
+	return s.listen(wantOld,
+		func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
+			return listener(r.key, record.Window{Start: r.more, End: r.time}, v, exists, old, oldExists, ts, h)
+		})
 }

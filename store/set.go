@@ -23,6 +23,8 @@ type SetConfig struct {
 	Specs []Spec
 	// Context is what the task sets before each record. Defaults to an empty one.
 	Context *Context
+	// Times are those of the task, which sets them; stores with a TTL go by them. Defaults to times that stand still.
+	Times *Times
 	// Budget is shared by all sets of the instance. Defaults to one of 512 MiB for this set alone.
 	Budget *Budget
 	// CachingEnabled is false if the instance's cache size is 0; no store caches then.
@@ -41,6 +43,9 @@ const flushIntervalDefault = 30 * time.Second
 func (c SetConfig) withDefaults() SetConfig {
 	if c.Context == nil {
 		c.Context = &Context{}
+	}
+	if c.Times == nil {
+		c.Times = &Times{Stream: -1}
 	}
 	if c.Budget == nil {
 		c.Budget = NewBudget(0)
@@ -154,7 +159,13 @@ func OpenSet(ctx context.Context, config SetConfig) (_ *Set, err error) {
 		}
 		st, ok := made.(layered)
 		if !ok {
-			return nil, fmt.Errorf("store: %s: %T is not a store of this package", spec.Name, made)
+			if st, err = newCustom(&spec, made); err != nil {
+				return nil, err
+			}
+		}
+		if _, ok := made.(Expiring); !ok && spec.TTL != (TTL{}) {
+			return nil, fmt.Errorf("store: %s: TTL: only the entries of a key-value store have one, and this is a %T",
+				spec.Name, made)
 		}
 		s.stores = append(s.stores, setStore{layered: st, spec: spec, prefix: s.names[spec.Name]})
 		s.byName[spec.Name] = i
@@ -265,7 +276,26 @@ func (s *Set) Store(name string) (Store, bool) {
 	if !ok {
 		return nil, false
 	}
-	return s.stores[i].layered, true
+	return s.stores[i].facade(), true
+}
+
+// facade is what processors get of a store.
+func (s *setStore) facade() Store {
+	if f, ok := s.layered.(interface{ facade() Store }); ok {
+		return f.facade()
+	}
+	return s.layered
+}
+
+// Expiring returns the stores with a TTL.
+func (s *Set) Expiring() []Expiring {
+	var all []Expiring
+	for _, st := range s.stores {
+		if e, ok := st.layered.(Expiring); ok {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // View makes a read-only view of a store for another goroutine. It shows what was flushed; see [Set.Flush]. The set is
@@ -285,6 +315,7 @@ func (s *Set) View(name string) (Store, error) {
 // envOf is what a store works with.
 func (s *Set) envOf(spec Spec, context *Context) Env {
 	env := Env{
+		TTL: spec.TTL, Times: s.config.Times,
 		Engine: s.memory, Prefix: binary.BigEndian.AppendUint16(nil, s.names[spec.Name]), Context: context,
 		CachingEnabled: spec.CachingEnabled && s.config.CachingEnabled,
 	}
@@ -318,16 +349,15 @@ func (s *Set) Checkpoint() (Checkpoint, bool) {
 // listener may write to stores before its own; then there is another round.
 func (s *Set) FlushCaches() error {
 	for range len(s.stores) + 1 {
-		pending := false
 		for _, st := range s.stores {
-			if st.cachedUpdates() > 0 {
-				pending = true
-				if err := st.FlushCache(); err != nil {
-					return err
-				}
+			if _, ok := st.layered.(custom); !ok && st.cachedUpdates() == 0 { // a custom store does not tell
+				continue
+			}
+			if err := st.FlushCache(); err != nil {
+				return err
 			}
 		}
-		if !pending {
+		if !slices.ContainsFunc(s.stores, func(st setStore) bool { return st.cachedUpdates() > 0 }) {
 			return nil
 		}
 	}
@@ -450,7 +480,7 @@ func (s *Set) Close(clean bool) error {
 	for _, st := range s.stores {
 		st.close()
 	}
-	err = errors.Join(err, s.closeEngines())
+	err = errors.Join(err, s.closeCustom(), s.closeEngines())
 	s.config.Budget.leave()
 	return err
 }

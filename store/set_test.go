@@ -20,6 +20,7 @@ type bench struct {
 
 	t       *testing.T
 	context *store.Context
+	times   *store.Times
 	epoch   record.Epoch
 	batches map[string]*record.Batch
 	nowMs   int64
@@ -36,10 +37,10 @@ func newBench(t *testing.T, specs ...store.Spec) *bench {
 
 func (b *bench) reopen(specs ...store.Spec) {
 	b.t.Helper()
-	b.context = &store.Context{}
+	b.context, b.times = &store.Context{}, &store.Times{Stream: -1}
 	b.batches = map[string]*record.Batch{}
 	set, err := store.OpenSet(b.t.Context(), store.SetConfig{
-		Dir: b.dir, TaskID: record.TaskID{Partition: 3}, Specs: specs, Context: b.context, Budget: b.budget,
+		Dir: b.dir, TaskID: record.TaskID{Partition: 3}, Specs: specs, Context: b.context, Times: b.times, Budget: b.budget,
 		CachingEnabled: true, Clock: func() int64 { return b.nowMs },
 	})
 	require.NoError(b.t, err)

@@ -56,6 +56,9 @@ type Spec struct {
 	// HistoryRetention is how long a versioned store keeps old versions, 0 of other stores. The changelog topic is not
 	// compacted where they are, and a day longer.
 	HistoryRetention time.Duration
+	// TTL is how long the entries of a key-value store live. To give an existing store one, or to take it away, is to make
+	// another store: it needs another name, or a reset.
+	TTL TTL
 	// ChangelogConfig overrides topic configuration of the changelog.
 	ChangelogConfig map[string]string
 	// Type is what kind of store it is, TypeKeyValue for one; KeySerde and ValueSerde name the types that write its rows.
@@ -99,6 +102,10 @@ type Env struct {
 	Prefix []byte
 	// Context gives timestamp and headers of the record being processed, for writes that do not name their own.
 	Context *Context
+	// TTL is Spec.TTL.
+	TTL TTL
+	// Times are what a TTL goes by. Nil: time stands still.
+	Times *Times
 	// CachingEnabled is Spec.CachingEnabled unless the instance's cache size is 0.
 	CachingEnabled bool
 }

@@ -95,8 +95,13 @@ func newTimed[K, V any](
 		s.index.keyBound = func() []byte {
 			return binary.BigEndian.AppendUint64(slices.Clone(s.index.prefix), uint64(s.firstAlive()))
 		}
-		data.replayed = func(r *record.Raw) error { return s.index.replay(r, s.tailBytes()) }
 		s.parts = append(s.parts, part{s.index, indexTag})
+	}
+	if s.next == nil {
+		data.replayed = s.replayed
+		if err := s.settleSegments(); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.settleIndex()
 }
@@ -179,7 +184,7 @@ func (s *timed[K, V]) encode(k K, t, more int64) ([]byte, error) {
 // get returns a row.
 func (s *timed[K, V]) get(k K, t, more int64) (v V, timestamp int64, found bool, err error) {
 	if t < 0 || s.expired(t) {
-		return v, 0, false, nil
+		return v, 0, false, s.usable()
 	}
 	key, err := s.encode(k, t, more)
 	if err != nil {
@@ -199,6 +204,9 @@ func (s *timed[K, V]) put(
 	if t < 0 {
 		return fmt.Errorf("store: %s: put at the negative time %d", s.name, t)
 	}
+	if err := s.usable(); err != nil {
+		return err
+	}
 	s.observed.Advance(t)
 	if s.expired(t) {
 		return nil
@@ -208,6 +216,14 @@ func (s *timed[K, V]) put(
 		return err
 	}
 	return s.write(key, v, exists, timestamp, headers)
+}
+
+// usable returns the error of a store that was closed.
+func (s *timed[K, V]) usable() error {
+	if s.data.closed {
+		return fmt.Errorf("store: %s: %w", s.name, ErrClosed)
+	}
+	return nil
 }
 
 // write puts a row, and its entry in the index.
@@ -226,6 +242,9 @@ func (s *timed[K, V]) update(
 ) (stored bool, err error) {
 	if t < 0 {
 		return false, fmt.Errorf("store: %s: update at the negative time %d", s.name, t)
+	}
+	if err := s.usable(); err != nil {
+		return false, err
 	}
 	s.observed.Advance(t)
 	if s.expired(t) {
@@ -260,15 +279,20 @@ type row[K, V any] struct {
 	timestamp int64
 }
 
-// ofKey yields the rows of k with from <= time <= to, in the order of their times.
-func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
+// ofKey yields the rows of k with from <= time <= to, in the order of their times; with committed as of the last
+// commit.
+func (s *timed[K, V]) ofKey(k K, from, to int64, reverse, committed bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
-		from, to := s.alive(from, to)
+		if err := s.usable(); err != nil {
+			yield(row[K, V]{}, err)
+			return
+		}
+		from, to := s.alive(from, to, committed)
 		if from > to {
 			return
 		}
 		if s.next != nil {
-			s.ofKeyOnGrid(k, from, to, reverse, yield)
+			s.ofKeyOnGrid(k, from, to, reverse, committed, yield)
 			return
 		}
 		encoded, err := s.encode(k, 0, 0)
@@ -294,7 +318,7 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 		for segment := first; ; segment += step {
 			binary.BigEndian.PutUint64(lo[prefix:], uint64(segment))
 			binary.BigEndian.PutUint64(hi[prefix:], uint64(segment))
-			for at, err := range s.data.scanLayers(lo, hi, reverse, from <= s.below) {
+			for at, err := range s.data.scanLayers(lo, hi, reverse, committed, from <= s.below) {
 				if err == nil && len(at.key) != size {
 					continue // of a longer key that begins with these bytes
 				}
@@ -311,20 +335,30 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, 
 }
 
 // alive cuts a range of times to what can be there.
-func (s *timed[K, V]) alive(from, to int64) (int64, int64) {
-	return max(0, from, s.observed.now-s.retention+1), min(to, s.observed.now)
+func (s *timed[K, V]) alive(from, to int64, committed bool) (int64, int64) {
+	now := s.observed.now
+	if committed {
+		now = s.observed.committed
+	}
+	return max(0, from, now-s.retention+1), min(to, now)
 }
 
-func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(row[K, V], error) bool) {
+func (s *timed[K, V]) ofKeyOnGrid(
+	k K, from, to int64, reverse, committed bool, yield func(row[K, V], error) bool,
+) {
+	get := s.get
+	if committed {
+		get = s.getCommitted
+	}
 	var times []int64
-	for t := s.next(from); t <= to; t = s.next(t + 1) {
-		times = append(times, t)
+	for t, last := s.next(from), from-1; t > last && t <= to; t = s.next(t + 1) { // behind the end of time it wraps
+		times, last = append(times, t), t
 	}
 	if reverse {
 		slices.Reverse(times)
 	}
 	for _, t := range times {
-		v, ts, found, err := s.get(k, t, 0)
+		v, ts, found, err := get(k, t, 0)
 		if (found || err != nil) && (!yield(row[K, V]{key: k, time: t, value: v, timestamp: ts}, err) || err != nil) {
 			return
 		}
@@ -333,9 +367,13 @@ func (s *timed[K, V]) ofKeyOnGrid(k K, from, to int64, reverse bool, yield func(
 
 // all yields the rows with from <= time <= to, in the order of their keys in the store: by time and key on a grid, by
 // segment, key and time otherwise.
-func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
+func (s *timed[K, V]) all(from, to int64, reverse, committed bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
-		from, to := s.alive(from, to)
+		if err := s.usable(); err != nil {
+			yield(row[K, V]{}, err)
+			return
+		}
+		from, to := s.alive(from, to, committed)
 		if from > to {
 			return
 		}
@@ -346,7 +384,7 @@ func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], err
 		bound := func(n int64) []byte {
 			return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(n))
 		}
-		for at, err := range s.data.scanLayers(bound(lo), bound(hi+1), reverse, from <= s.below) {
+		for at, err := range s.data.scanLayers(bound(lo), bound(hi+1), reverse, committed, from <= s.below) {
 			var r row[K, V]
 			if err == nil {
 				if r, err = s.decode(at); err == nil && (r.time < from || r.time > to) {
@@ -448,7 +486,7 @@ type expiring[V any] struct {
 	freezing func()
 	// expiredTo is the bound of the last flush: nothing is left below it. Owned by the flush.
 	expiredTo []byte
-	// replayed sees each replayed row first, unless it is nil.
+	// replayed sees each replayed row first, and may give it another key, unless it is nil.
 	replayed func(r *record.Raw) error
 }
 

@@ -59,8 +59,7 @@ func (x *timeIndex) note(row []byte, tail int, exists bool) error {
 // replay follows a row of the changelog.
 func (x *timeIndex) replay(r *record.Raw, tail int) error {
 	if len(r.Key) < timeBytes+tail {
-		return fmt.Errorf("store: %s: changelog record at offset %d: a key of %d bytes is too short",
-			x.name, r.Offset, len(r.Key))
+		return fmt.Errorf("store: %s: row at offset %d: a key of %d bytes is too short", x.name, r.Offset, len(r.Key))
 	}
 	at := record.Raw{Key: x.key(nil, r.Key, tail), Offset: r.Offset}
 	if r.Value != nil {
@@ -69,7 +68,8 @@ func (x *timeIndex) replay(r *record.Raw, tail int) error {
 	return x.Replay(&at)
 }
 
-// indexClock is the clock that says whether the index is complete: indexKept if it is.
+// indexClock is the clock that says whether the index is complete: indexKept if it is. It is about the engine of this
+// task only: from the changelog the index is made anew, and what a rollback drops has not reached the engine.
 const (
 	indexClock       = "index"
 	indexKept  int64 = 1
@@ -77,20 +77,20 @@ const (
 
 // settleIndex makes the index of rows that were written while the store had none.
 func (s *timed[K, V]) settleIndex() error {
-	state, err := s.clocks.clock(indexClock)
+	state, err := s.clocks.localFact(indexClock)
 	if err != nil {
 		return err
 	}
 	if s.index == nil {
 		if state.Now() == indexKept {
-			state.Set(clockStart)
+			state.setLocal(clockStart)
 		}
 		return nil
 	}
 	if state.Now() == indexKept {
 		return nil
 	}
-	state.Set(indexKept)
+	state.setLocal(indexKept)
 	if s.data.engine.Empty() {
 		return nil
 	}
@@ -109,14 +109,14 @@ func (s *timed[K, V]) settleIndex() error {
 // byTime yields the rows with from <= time <= to in the order of time, key and more.
 func (s *timed[K, V]) byTime(from, to int64) iter.Seq2[row[K, V], error] {
 	if s.next != nil {
-		return s.all(from, to, false) // they lie so
+		return s.all(from, to, false, false) // they lie so
 	}
 	return func(yield func(row[K, V], error) bool) {
 		if s.index == nil {
 			yield(row[K, V]{}, fmt.Errorf("store: %s: no order by time: the store needs TimeIndex", s.name))
 			return
 		}
-		from, to := s.alive(from, to)
+		from, to := s.alive(from, to, false)
 		if from > to {
 			return
 		}

@@ -71,7 +71,7 @@ func TestIndexIsRestored(t *testing.T) {
 	}
 	b.commit()
 	rows := b.batches["s"]
-	require.Equal(t, 5, rows.Len(), "three rows, two clocks")
+	require.Equal(t, 4, rows.Len(), "three rows, a clock")
 	want := shownSessions(t, s.FetchByEnd(0, 100))
 	require.Len(t, want, 3)
 
@@ -155,7 +155,7 @@ func TestTimedRowsGolden(t *testing.T) {
 	}
 	const zero = "\x00\x00\x00\x00"
 	require.Equal(t, []string{
-		"\x00", "\x00index", "\x01" + zero + "\x00\x00\x00\x01" + "k" + zero + "\x00\x00\xea\x62" + zero + "\x00\x00\x00\x01",
+		"\x00", "\x01" + zero + "\x00\x00\x00\x01" + "k" + zero + "\x00\x00\xea\x62" + zero + "\x00\x00\x00\x01",
 	}, keys("s"))
 	require.Equal(t, []string{"\x00", "\x01" + zero + "\x00\x36\xee\x80" + "k"}, keys("grid"))
 	require.Equal(t, []string{

@@ -40,8 +40,7 @@ type WindowConfig struct {
 	// NextStart is Grid for starts that are no multiples: it returns the first start from t on.
 	NextStart func(t int64) int64
 	// RetainDuplicates keeps every row of a key and start, in the order in which they were put (Kafka Streams'
-	// retainDuplicates). It excludes Grid and
-	// NextStart.
+	// retainDuplicates). It excludes Grid and NextStart.
 	RetainDuplicates bool
 	// TimeIndex keeps an index for FetchByStart, at the price of a second row per row. With Grid or NextStart there is
 	// no need for it.
@@ -101,6 +100,9 @@ func (s *Window[K, V]) Put(k K, v V, start int64) error {
 
 // PutWithTimestamp sets the value of k in the window that starts there, with a timestamp of its own.
 func (s *Window[K, V]) PutWithTimestamp(k K, v V, start, timestamp int64) error {
+	if s.numbers != nil && s.data.nilable && isNil(&v) {
+		return nil // as Delete
+	}
 	return s.put(k, start, s.number(), v, true, timestamp, s.data.context.Headers)
 }
 
@@ -139,23 +141,23 @@ func (s *Window[K, V]) Update(
 //
 // The loop body may write to the store: writes ahead of the position may be seen, those behind it are not.
 func (s *Window[K, V]) FetchRange(k K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.ofKey(k, from, to, false))
+	return windowEntries(s.ofKey(k, from, to, false, false))
 }
 
 // BackwardFetchRange is FetchRange by descending start.
 func (s *Window[K, V]) BackwardFetchRange(k K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.ofKey(k, from, to, true))
+	return windowEntries(s.ofKey(k, from, to, true, false))
 }
 
 // FetchAll yields the rows of all keys with from <= start <= to: by start and key with Grid, otherwise by segment of
 // time, key and start.
 func (s *Window[K, V]) FetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.all(from, to, false))
+	return windowEntries(s.all(from, to, false, false))
 }
 
 // BackwardFetchAll is FetchAll in reverse.
 func (s *Window[K, V]) BackwardFetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.all(from, to, true))
+	return windowEntries(s.all(from, to, true, false))
 }
 
 // FetchByStart yields the rows of all keys with from <= start <= to, by start and the bytes of the key. It needs Grid,
@@ -184,7 +186,8 @@ type WindowFlushListener[K, V any] func(
 
 // SetFlushListener makes the store hold updates back until FlushCache; see [KeyValue.SetFlushListener].
 func (s *Window[K, V]) SetFlushListener(listener WindowFlushListener[K, V], wantOld bool) error {
-	return s.listen(wantOld, func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
-		return listener(r.key, r.time, v, exists, old, oldExists, ts, h)
-	})
+	return s.listen(wantOld,
+		func(r row[K, V], v V, exists bool, old V, oldExists bool, ts int64, h []record.Header) error {
+			return listener(r.key, r.time, v, exists, old, oldExists, ts, h)
+		})
 }

@@ -66,6 +66,9 @@ func (b *Builder) newStore(operator string, spec store.Spec) *storeDef {
 		b.fail(operator, "store %q was already declared at %s: give each store its own name", spec.Name, first.position)
 		return nil
 	}
+	if spec.TTL != (store.TTL{}) && spec.Type == store.TypeKeyValue {
+		spec.Type = store.TypeTTLKeyValue
+	}
 	def := &storeDef{spec: spec, operator: operator, position: callerPosition()}
 	b.storeByName[spec.Name] = def
 	return def

@@ -90,6 +90,9 @@ func checkGlobal[K, V any](
 	if spec.New != nil && spec.NewGlobal == nil {
 		b.fail(operator, "store %q is of a kind that only one task can read: use store.KeyValueSpec", spec.Name)
 	}
+	if spec.TTL != (store.TTL{}) {
+		b.fail(operator, "store %q: TTL: a global store is what its topic is: let its producers delete", spec.Name)
+	}
 	if len(spec.ChangelogConfig) > 0 {
 		b.fail(operator, "store %q has no changelog to configure: topic %q is it", spec.Name, topic)
 	}

@@ -41,6 +41,7 @@ func GlobalTable[K, V any](
 	c.sourceConfig.name = c.storeConfig.name
 	t := &GlobalKTable[K, V]{b: b, store: b.storeName(c.store, topic+"-STATE-STORE-")}
 	spec := store.KeyValueSpec(t.store, keySerde, valueSerde)
+	spec.TTL = c.ttl
 	spec.InMemory, spec.ChangelogConfig = c.inMemory, c.changelog
 	addGlobal(b, "GlobalTable", spec, topic, keySerde, valueSerde, c.sourceConfig,
 		func(ctx processor.TaskContext, name string) (any, error) {

@@ -67,6 +67,7 @@ func joinStreams[K, L, R, V any](
 		b.fail(j.operator, "%s", problem)
 	}
 	c.notVersioned(b, j.operator)
+	c.noTTL(b, j.operator, "a join keeps its records as long as its windows say")
 	if c.retention != 0 {
 		b.fail(j.operator, "Retention(%v): a join keeps its records for as long as its windows say", c.retention)
 	}

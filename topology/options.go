@@ -21,7 +21,8 @@ type (
 	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }
 	// StoreOption is for operators with a store (Kafka Streams' Materialized): [As], [WithoutCaching],
-	// [WithoutLogging], [InMemory], [ChangelogConfig], [Retention], [Versioned], [LateRecords], and [Named] for the node.
+	// [WithoutLogging], [InMemory], [ChangelogConfig], [TTL], [Retention], [Versioned], [LateRecords], and [Named] for
+	// the node.
 	StoreOption interface{ applyStore(c *storeConfig) }
 	// GroupOption is for [GroupBy] and GroupByKey (Kafka Streams' Grouped): [Named], [WithSerdes].
 	GroupOption interface{ applyGroup(c *groupConfig) }
@@ -76,6 +77,7 @@ type (
 		history         time.Duration
 		retention       time.Duration
 		late            []any // of LateConsumer
+		ttl             store.TTL
 	}
 	groupConfig struct {
 		nodeConfig
@@ -218,6 +220,7 @@ func (c *storeConfig) configure(spec *store.Spec) {
 	spec.CachingEnabled = !c.cachingDisabled
 	spec.InMemory = c.inMemory
 	spec.ChangelogConfig = c.changelog
+	spec.TTL = c.ttl
 }
 
 // Consumed is an option about how a topic is read.

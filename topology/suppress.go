@@ -134,6 +134,7 @@ func addSuppressStore[K, V any](
 		t.b.fail(operator, "Retention: an update is kept as long as it waits")
 	}
 	c.notVersioned(t.b, operator)
+	c.noTTL(t.b, operator, "an update is kept as long as it waits")
 	spec := store.TimeOrderedSpec(name, t.keySerde, newHeldSerde(t.valueSerde), store.TimeOrderedConfig{
 		TimeFromKey: s.windows, CountBytes: s.bytes.set,
 	})

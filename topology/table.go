@@ -83,6 +83,9 @@ func deriveTable[K, V, V2 any](
 	name := t.b.nodeName(c.name, prefix)
 	state := &tableState{parent: t.state, sendOld: sendOld}
 	node := t.b.addNode(operator, rowsNode(name, state, newNode), t.node)
+	if c.store == "" {
+		c.noTTL(t.b, operator, "the table has no store: give it one with As")
+	}
 	view := derivedView(t.view, name, compute)
 	if c.store != "" {
 		state.store = c.store
@@ -164,6 +167,7 @@ func rowsNode[K, V any](name string, state *tableState, newNode func(r rows[K, V
 
 // listen makes the store's flushes reach the children. Call it once rows stands at its final address.
 func (t *rows[K, V]) listen() error {
+	t.expires()
 	if !t.cached {
 		return nil
 	}

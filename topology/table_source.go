@@ -3,6 +3,7 @@ package topology
 import (
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // Table reads a topic as a table (Kafka Streams' StreamsBuilder.table): a record replaces the row of its key, a null
@@ -45,12 +46,12 @@ func tableOf[K, V any](
 			addVersionedStore(b, operator, node, storeName, c, keySerde, valueSerde)
 		} else {
 			addStoreFor(b, operator, node, storeName, c, keySerde, valueSerde)
-			if operator == "Table" {
+			if operator == "Table" && c.ttl == (store.TTL{}) {
 				reuseSource(b, parent, storeName, keySerde, valueSerde)
 			}
 		}
 	}
-	if c.store != "" || c.versioned {
+	if c.store != "" || c.versioned || c.ttl != (store.TTL{}) {
 		state.materialize()
 	}
 	return &KTable[K, V]{

@@ -18,6 +18,7 @@ func addVersionedStore[K, V any](
 	if c.history < 0 {
 		b.fail(operator, "Versioned(%v): want a history retention of 0 or more", c.history)
 	}
+	c.noTTL(b, operator, "a versioned table keeps its history for as long as Versioned says")
 	spec := store.VersionedSpec(name, keySerde, valueSerde, c.history)
 	c.configure(&spec)
 	spec.CachingEnabled = false // a version that waits may be superseded, and nobody below would see it

@@ -60,6 +60,7 @@ func newWindowTable[K, A any](
 		spec = store.KeyValueSpec(storeName, keySerde, newCountRowSerde(valueSerde))
 	}
 	c.notVersioned(b, operator)
+	c.noTTL(b, operator, "windows expire by Retention")
 	c.configure(&spec)
 	spec.CachingEnabled = spec.CachingEnabled && !final
 	b.addStore(operator, spec)

@@ -134,6 +134,8 @@ func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
 		q.reset(p.Offset, p.StreamTime)
 		t.streamTime = max(t.streamTime, p.StreamTime)
 	}
+	t.times.Stream = t.streamTime
+	t.expiry.reset()
 	t.punctuators.rollback()
 	t.dirty, t.commitRequested = false, false
 	return nil

@@ -64,6 +64,9 @@ type Task struct {
 	empty      int // queues, as of the last pick
 	streamTime int64
 	wallClock  int64
+	// times are the two above, for the stores.
+	times  store.Times
+	expiry expiry
 	// idleDeadline is until when Process waits for an empty input, neverIdle if it waits for none.
 	idleDeadline int64
 	running      string // node whose user code runs, for panics
@@ -104,11 +107,12 @@ func Open(ctx context.Context, cfg Config) (*Task, error) {
 		byInput:    make(map[record.TopicPartition]*queue),
 		outputs:    make(map[string]*output),
 		streamTime: -1,
+		times:      store.Times{Stream: -1},
 
 		idleDeadline: neverIdle,
 	}
 	sc := cfg.Stores
-	sc.TaskID, sc.Context = cfg.ID, &t.meta.Context
+	sc.TaskID, sc.Context, sc.Times = cfg.ID, &t.meta.Context, &t.times
 	for _, s := range cfg.Subtopology.Stores {
 		sc.Specs = append(sc.Specs, s.Spec)
 	}
@@ -116,7 +120,7 @@ func Open(ctx context.Context, cfg Config) (*Task, error) {
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", cfg.ID, err)
 	}
-	t.stores = set
+	t.stores, t.expiry = set, newExpiry(set.Expiring())
 	if err := t.build(); err != nil {
 		return nil, errors.Join(err, set.Close(false))
 	}
@@ -203,6 +207,8 @@ func (t *Task) Init(
 		q.reset(p.Offset, p.StreamTime)
 		t.streamTime = max(t.streamTime, p.StreamTime)
 	}
+	t.times = store.Times{Stream: t.streamTime, Wall: wallClock}
+	t.expiry.reset()
 	for _, in := range t.nodes {
 		if i, ok := in.impl.(processor.Initializer); ok {
 			t.running = in.node.Name
@@ -218,7 +224,10 @@ func (t *Task) Init(
 // asked for a commit, and when it waits for an input that is empty. After an error that no handler let pass the task
 // can only be rolled back.
 func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
-	t.wallClock, t.idleDeadline = wallClock, neverIdle
+	t.idleDeadline = neverIdle
+	if err := t.tick(wallClock); err != nil {
+		return 0, err
+	}
 	for n < limit && !t.commitRequested {
 		q := t.pick()
 		if q == nil || t.empty > 0 && !t.mayGoOn() {
@@ -299,7 +308,11 @@ func (t *Task) step(q *queue, limit int, n *int) (err error) {
 		}
 		if r.Timestamp > q.streamTime {
 			q.streamTime = r.Timestamp
-			t.streamTime = max(t.streamTime, r.Timestamp)
+			if r.Timestamp > t.streamTime {
+				if err := t.advance(r.Timestamp); err != nil {
+					return &decidedError{err}
+				}
+			}
 		}
 		if err := q.source.ReceiveRaw(r); err != nil {
 			return err
@@ -328,7 +341,9 @@ func (t *Task) HeadTimestamp() (timestamp int64, ok bool) {
 
 // Punctuate fires the wall-clock punctuators that are due.
 func (t *Task) Punctuate(wallClock int64) error {
-	t.wallClock = wallClock
+	if err := t.tick(wallClock); err != nil {
+		return err
+	}
 	if wallClock < t.punctuators.nextWall {
 		return nil
 	}
@@ -336,8 +351,8 @@ func (t *Task) Punctuate(wallClock int64) error {
 	return t.punctuate(processor.WallClockTime, wallClock)
 }
 
-// NextWallClock returns when the next wall-clock punctuator is due.
-func (t *Task) NextWallClock() int64 { return t.punctuators.nextWall }
+// NextWallClock returns when the next wall-clock punctuator is due, or something that expires by the wall clock.
+func (t *Task) NextWallClock() int64 { return min(t.punctuators.nextWall, t.expiry.nextWall()) }
 
 // ID returns the task's id.
 func (t *Task) ID() record.TaskID { return t.cfg.ID }

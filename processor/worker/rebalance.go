@@ -423,3 +423,14 @@ func (m *Manager) TaskStates() (running, restoring int) {
 	}
 	return running, restoring
 }
+
+// WorkerOf returns the worker that runs a task; false if none of this member does.
+func (m *Manager) WorkerOf(id record.TaskID) (*Worker, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.mu.tasks[id]
+	if o == nil || !o.running {
+		return nil, false
+	}
+	return o.worker, true
+}
