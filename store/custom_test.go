@@ -146,10 +146,12 @@ func TestWithoutLogging(t *testing.T) {
 		if _, ok, err := ofStore[*store.Window[string, int64]](t, b, "w").Fetch("k", 1); err == nil && ok {
 			all = append(all, "w")
 		}
-		for range ofStore[*store.Session[string, int64]](t, b, "s").All() {
+		for _, err := range ofStore[*store.Session[string, int64]](t, b, "s").All() {
+			require.NoError(t, err)
 			all = append(all, "s")
 		}
-		for range ofStore[*store.Timers[string]](t, b, "t").From(store.EventTimer, 0) {
+		for _, err := range ofStore[*store.Timers[string]](t, b, "t").From(store.EventTimer, 0) {
+			require.NoError(t, err)
 			all = append(all, "t")
 		}
 		if _, ok := get(t, kv[string, int64](t, b, "m"), "k"); ok {

@@ -244,8 +244,8 @@ func (l *lifetimes) indexBound(at int64) []byte {
 
 // note puts a key in the index.
 func (l *lifetimes) note(deadline int64, key []byte) error {
-	k := binary.BigEndian.AppendUint64(l.indexKey[:len(l.index.prefix)], uint64(deadline)^1<<63)
-	l.indexKey = append(k, key...)
+	l.indexKey = binary.BigEndian.AppendUint64(l.indexKey[:len(l.index.prefix)], uint64(deadline)^1<<63)
+	l.indexKey = append(l.indexKey, key...)
 	l.next = min(l.next, deadline)
 	return l.index.put(l.indexKey, struct{}{}, true, deadline, nil)
 }
