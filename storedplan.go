@@ -27,8 +27,8 @@ type StateLossError struct {
 }
 
 func (e *StateLossError) Error() string {
-	return fmt.Sprintf("tidemark: application %q has state that this topology would lose; keep the names and kinds of its "+
-		"stores, or set Config.AllowStateLoss if that is meant:\n%s", e.ApplicationID, e.Lost)
+	return fmt.Sprintf("tidemark: application %q has state that this topology would lose; keep the names and kinds of "+
+		"its stores, or set Config.AllowStateLoss if that is meant:\n%s", e.ApplicationID, e.Lost)
 }
 
 // StoredPlan returns the description of the topology that an application runs, or ran last, from the topic
@@ -50,7 +50,8 @@ func StoredPlan(ctx context.Context, cfg Config) (*topology.Description, error) 
 }
 
 // DiffStored compares a topology with the one that the application runs, or ran last, and says what deploying it would
-// keep and lose: see [topology.Diff] and [StoredPlan]. It changes nothing, and can be called while the application runs.
+// keep and lose: see [topology.Diff] and [StoredPlan]. It changes nothing, and can be called while the application
+// runs.
 func DiffStored(ctx context.Context, t Topology, cfg Config) (topology.PlanChanges, error) {
 	plan, err := t.Build()
 	if err != nil {

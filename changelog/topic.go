@@ -15,8 +15,8 @@ func TopicName(applicationID, store string) string { return applicationID + "-" 
 // "-repartition", or in "-topic" if it belongs to a foreign-key join.
 func RepartitionTopicName(applicationID, logical string) string { return applicationID + "-" + logical }
 
-// AdditionalRetention is how much longer a changelog keeps rows that expire than their store does, since the broker goes
-// by its own clock (Kafka Streams' windowstore.changelog.additional.retention.ms).
+// AdditionalRetention is how much longer a changelog keeps rows that expire than their store does, since the broker
+// goes by its own clock (Kafka Streams' windowstore.changelog.additional.retention.ms).
 const AdditionalRetention = 24 * time.Hour
 
 // TopicConfig returns the configuration of a new changelog topic: compacted, of a store whose rows expire also deleted

@@ -243,7 +243,8 @@ func TestAddGlobalStore(t *testing.T) {
 
 	missing := g.config()
 	g.table = "no-such-topic"
-	err := g.run(g.build(), missing).awaitError(`"no-such-topic"`, `fills the global store "prices"`, "cleanup.policy=compact")
+	err := g.run(g.build(), missing).awaitError(
+		`"no-such-topic"`, `fills the global store "prices"`, "cleanup.policy=compact")
 	var topic *tidemark.TopicError
 	require.ErrorAs(t, err, &topic)
 }

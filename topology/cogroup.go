@@ -63,7 +63,9 @@ func (c *KCogroupedStream[K, A]) Aggregate(
 		p.useStore(d.storeName)
 	}
 	node := addMerged[K, A](c.b, operator, d, parents)
-	return &KTable[K, A]{b: c.b, node: node, keySerde: keySerde, valueSerde: valueSerde, state: state, view: storeView[K, A](state)}
+	return &KTable[K, A]{
+		b: c.b, node: node, keySerde: keySerde, valueSerde: valueSerde, state: state, view: storeView[K, A](state),
+	}
 }
 
 func (c *KCogroupedStream[K, A]) keySerde() serde.Serde[K] {

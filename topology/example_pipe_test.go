@@ -1,7 +1,6 @@
 package topology_test
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/tidemarkio/tidemark/record"
@@ -15,8 +14,7 @@ import (
 func pipe(b *topology.Builder, topic string, records ...string) {
 	d, err := tidemarktest.Open(b)
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err) // the topology is the example's own
 	}
 	defer d.Close()
 	in := tidemarktest.Input(d, topic, serde.String, serde.String)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 )
 
@@ -107,7 +108,7 @@ func (g *generator) bid(dateTime int64) *Bid {
 		Auction: g.choose(g.auctions, activeAuctions, 2), Bidder: g.choose(g.people, activePersons, 4),
 		Price: g.price(), Channel: channel, DateTime: dateTime,
 		URL:   fmt.Sprintf("https://www.nexmark.example/%s/item/%d", channel, g.rng.IntN(1000)),
-		Extra: fmt.Sprintf("%x", g.rng.Uint64()),
+		Extra: strconv.FormatUint(g.rng.Uint64(), 16),
 	}
 }
 

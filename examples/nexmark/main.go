@@ -75,7 +75,7 @@ func run(ctx context.Context, o options) error {
 		if o.stateDir, err = os.MkdirTemp("", "tidemark-nexmark-"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(o.stateDir)
+		defer func() { err = errors.Join(err, os.RemoveAll(o.stateDir)) }()
 	}
 	events := Generate(o.seed, o.events, o.outOfOrder)
 	for _, q := range chosen {

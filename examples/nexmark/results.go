@@ -54,15 +54,20 @@ func expected(q Query, events []Event) ([]string, error) {
 // check says what is wrong with the results; nil: they are the expected ones.
 func (r *results) check(want []string) error {
 	have := r.sorted()
-	for i := range max(len(have), len(want)) {
-		switch {
-		case i >= len(want) || i < len(have) && have[i] < want[i]:
-			return fmt.Errorf("%d results instead of %d, the first that is wrong or too much: %s", len(have), len(want), have[i])
-		case i >= len(have) || have[i] > want[i]:
-			return fmt.Errorf("%d results instead of %d, the first that is missing: %s", len(have), len(want), want[i])
-		}
+	same := 0
+	for same < len(have) && same < len(want) && have[same] == want[same] {
+		same++
 	}
-	return nil
+	have, want = have[same:], want[same:]
+	switch {
+	case len(have) == 0 && len(want) == 0:
+		return nil
+	case len(want) == 0 || len(have) > 0 && have[0] < want[0]:
+		return fmt.Errorf("%d results instead of %d, the first that is wrong or too much: %s",
+			same+len(have), same+len(want), have[0])
+	default:
+		return fmt.Errorf("%d results instead of %d, the first that is missing: %s", same+len(have), same+len(want), want[0])
+	}
 }
 
 // checkTotal is check for a query whose results depend on when the events were processed.

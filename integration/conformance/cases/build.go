@@ -48,7 +48,7 @@ type UnknownError struct{ What string }
 
 func (e *UnknownError) Error() string { return "unknown operator " + e.What }
 
-// Build is a case's topology while it grows.
+// Topology is a case's topology while it grows.
 type Topology struct {
 	*topology.Builder
 

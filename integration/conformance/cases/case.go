@@ -186,6 +186,7 @@ func Load(dir, group, id string) ([]Case, error) {
 	return cases, nil
 }
 
+// LoadFile reads the cases of one file.
 func LoadFile(file string) (cases []Case, err error) {
 	f, err := os.Open(file)
 	if err != nil {

@@ -55,7 +55,8 @@ func lookup[F any](kind string, table map[string]func(c call) F, spec string) (F
 	return with(c), nil
 }
 
-func Some(s string) text { return &s }
+// Some is a text that is not null.
+func Some(s string) Text { return &s }
 
 // show is a null or a text as text.
 func show(t text) string {

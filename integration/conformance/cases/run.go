@@ -229,6 +229,7 @@ func sorted(entries []Entry) []Entry {
 	return entries
 }
 
+// JSON shows a value in a message.
 func JSON(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {
