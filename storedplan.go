@@ -248,7 +248,8 @@ func (in *incarnation) storePlan(ctx context.Context) (err error) {
 		return errors.Join(fileErr, err)
 	}
 	p, err := kafka.NewProducer(in.client, kafka.ProducerConfig{
-		MaxRequestBytes: cfg.MaxRequestBytes, DeliveryTimeout: cfg.ConnectTimeout, Logger: cfg.Logger,
+		MaxRequestBytes: cfg.MaxRequestBytes, RequestTimeout: cfg.ConnectTimeout,
+		DeliveryTimeout: cfg.ConnectTimeout, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return errors.Join(fileErr, err)
