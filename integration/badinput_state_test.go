@@ -228,7 +228,8 @@ func TestBadTransientFailure(t *testing.T) {
 	c.Kill9(t)
 	// The last commit may have been on its way, although its results are there: then its outcome is asked for in vain.
 	err := none.awaitError("kafka:")
-	require.Regexp(t, "commits have failed for "+cfg.RetryTimeout.String()+"|after a commit of unknown outcome", err.Error())
+	require.Regexp(t, "commits have failed for "+cfg.RetryTimeout.String()+"|after a commit of unknown outcome",
+		err.Error())
 	c.Restart(t)
 
 	cfg.Restart = tidemark.RestartFixedDelay(2, 10*time.Millisecond)

@@ -42,6 +42,10 @@ func (g *Global[K, V]) refresh() {
 		return
 	}
 	g.seen = now
+	g.forget()
+}
+
+func (g *Global[K, V]) forget() {
 	if len(g.rows.active.entries) > 0 {
 		g.rows.active = newTable[V](len(g.rows.prefix), 0)
 	}
@@ -112,6 +116,9 @@ func (g *Global[K, V]) entries(lo, hi []byte, reverse bool) iter.Seq2[KeyValueEn
 		if g.rows.engine.Empty() {
 			return
 		}
+		// A scan beside a flush sees rows that the flush has written already, before it counts as a change: a Get behind
+		// the scan must not answer from before it.
+		defer g.forget()
 		for at, err := range g.rows.engine.Scan(lo, hi, reverse) {
 			var e KeyValueEntry[K, V]
 			if err != nil {

@@ -122,8 +122,8 @@ func newVersioned[K, V any](
 	return s, nil
 }
 
-// Put makes v the value of k from ts on, until the next version. It ignores, and says so, what is older than the history
-// retention.
+// Put makes v the value of k from ts on, until the next version. It ignores, and says so, what is older than the
+// history retention.
 func (s *Versioned[K, V]) Put(k K, v V, ts int64) (PutResult, error) {
 	key, err := s.encode(k)
 	if err != nil {

@@ -105,8 +105,8 @@ func (s *Versioned[K, V]) first(
 }
 
 // expiredBelow returns the key below which every row had expired at the last flush but this one. A flush that a crash
-// ends must not take rows from the state that the checkpoint before it describes: a replay from there would put versions
-// where others were.
+// ends must not take rows from the state that the checkpoint before it describes: a replay from there would put
+// versions where others were.
 func (s *Versioned[K, V]) expiredBelow() []byte {
 	bound := s.expired
 	first := max(0, s.observed.committed-s.retention+1) // the first end of rows that are still found

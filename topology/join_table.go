@@ -13,8 +13,8 @@ import (
 // Records with a null key or value are dropped; a nil result of joiner is null. The stream goes through a repartition
 // topic if its key may have changed: <name>-repartition with [Named]. The topics of both sides must have the same
 // number of partitions. A table without a store gets one. Against a [Versioned] table the row is the one as of the
-// record's time; with [JoinGrace] records wait for late updates of it. A nil serde means: as s has it if the type stays,
-// else none.
+// record's time; with [JoinGrace] records wait for late updates of it. A nil serde means: as s has it if the type
+// stays, else none.
 func JoinTable[K, V, T, R any](
 	s *KStream[K, V], t *KTable[K, T], joiner func(value V, row T) R, valueSerde serde.Serde[R], opts ...JoinTableOption,
 ) *KStream[K, R] {
