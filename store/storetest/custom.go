@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,18 +28,7 @@ func RunCustom(t *testing.T, c Custom) {
 	m := &customModel{t: t, Custom: c, rng: rand.New(rand.NewPCG(c.Seed, 4))} //nolint:gosec // repeatable
 	m.set, m.st = m.open()
 	m.committed = c.Dump(m.st)
-	for range 400 {
-		switch n := m.rng.IntN(20); {
-		case n < 12:
-			m.write()
-		case n < 15:
-			m.seal()
-		case n < 18:
-			m.commit()
-		default:
-			m.rollback()
-		}
-	}
+	randomly(m.rng, 400, []step{{12, m.write}, {3, m.seal}, {3, m.commit}, {2, m.rollback}})
 	m.seal()
 	m.commit()
 	m.rollback()
@@ -90,11 +78,9 @@ func (m *customModel) commit() {
 		return
 	}
 	for i := range m.batch.Len() {
-		r := m.batch.At(i)
-		require.NotNil(m.t, r.Key, "a changelog is compacted by key")
-		r.Key, r.Value, r.Offset = slices.Clone(r.Key), slices.Clone(r.Value), int64(len(m.log))
-		m.log = append(m.log, r)
+		require.NotNil(m.t, m.batch.At(i).Key, "a changelog is compacted by key")
 	}
+	m.log = appendBatch(m.log, &m.batch)
 	now := m.Dump(m.st)
 	require.NoError(m.t, m.set.Commit(store.Checkpoint{Epoch: m.epoch}))
 	require.Equal(m.t, now, m.Dump(m.st), "a commit takes nothing from the next epoch")

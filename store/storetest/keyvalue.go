@@ -34,10 +34,7 @@ func RunKeyValue(t *testing.T, open OpenSet, spec store.Spec, survives bool, see
 		m.keys = 2000
 	}
 	m.start()
-	steps := []struct {
-		weight int
-		run    func()
-	}{
+	randomly(m.rng, 4000, []step{
 		{40, m.put},
 		{10, m.remove},
 		{30, m.get},
@@ -50,20 +47,7 @@ func RunKeyValue(t *testing.T, open OpenSet, spec store.Spec, survives bool, see
 		{2, m.rollback},
 		{1, m.flush},
 		{1, m.reopen},
-	}
-	total := 0
-	for _, s := range steps {
-		total += s.weight
-	}
-	for range 4000 {
-		n := m.rng.IntN(total)
-		for _, s := range steps {
-			if n -= s.weight; n < 0 {
-				s.run()
-				break
-			}
-		}
-	}
+	})
 	m.scanAll()
 	require.NoError(t, m.set.Close(true))
 }

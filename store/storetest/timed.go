@@ -123,10 +123,7 @@ func runTimed(t *testing.T, with Timed, kind timedKind) {
 }
 
 func (m *timedModel) run(steps int) {
-	ops := []struct {
-		weight int
-		run    func()
-	}{
+	randomly(m.rng, steps, []step{
 		{40, m.put},
 		{8, m.remove},
 		{20, m.get},
@@ -140,20 +137,7 @@ func (m *timedModel) run(steps int) {
 		{2, m.rollback},
 		{1, m.flush},
 		{1, m.reopen},
-	}
-	total := 0
-	for _, o := range ops {
-		total += o.weight
-	}
-	for range steps {
-		n := m.rng.IntN(total)
-		for _, o := range ops {
-			if n -= o.weight; n < 0 {
-				o.run()
-				break
-			}
-		}
-	}
+	})
 }
 
 // open opens the store and replays what the set does not have.
@@ -408,12 +392,7 @@ func (m *timedModel) commit() {
 	if m.sealed == nil {
 		return
 	}
-	for i := range m.batch.Len() {
-		r := m.batch.At(i)
-		r.Key, r.Value = slices.Clone(r.Key), slices.Clone(r.Value)
-		r.Offset = int64(len(m.log))
-		m.log = append(m.log, r)
-	}
+	m.log = appendBatch(m.log, &m.batch)
 	require.NoError(m.t, m.set.Commit(m.checkpoint()))
 	m.batch.Reset()
 	m.committed, m.sealed = *m.sealed, nil

@@ -30,10 +30,7 @@ func RunVersioned(t *testing.T, open OpenSet, spec store.Spec, survives bool, se
 		history: spec.HistoryRetention.Milliseconds(), current: newVersions(), committed: newVersions(),
 	}
 	m.start(0)
-	steps := []struct {
-		weight int
-		run    func()
-	}{
+	randomly(m.rng, 1500, []step{
 		{60, m.put},
 		{40, m.read},
 		{1, m.all},
@@ -42,20 +39,7 @@ func RunVersioned(t *testing.T, open OpenSet, spec store.Spec, survives bool, se
 		{2, m.rollback},
 		{2, m.flush},
 		{1, m.reopen},
-	}
-	total := 0
-	for _, s := range steps {
-		total += s.weight
-	}
-	for range 1500 {
-		n := m.rng.IntN(total)
-		for _, s := range steps {
-			if n -= s.weight; n < 0 {
-				s.run()
-				break
-			}
-		}
-	}
+	})
 	m.all()
 	require.NoError(t, m.set.Close(true))
 }
@@ -232,12 +216,7 @@ func (m *versionedModel) commit() {
 	if m.sealed == nil {
 		return
 	}
-	for i := range m.batch.Len() {
-		r := m.batch.At(i)
-		r.Key, r.Value = slices.Clone(r.Key), slices.Clone(r.Value)
-		r.Offset = int64(len(m.log))
-		m.log = append(m.log, r)
-	}
+	m.log = appendBatch(m.log, &m.batch)
 	require.NoError(m.t, m.set.Commit(m.checkpoint()))
 	m.batch.Reset()
 	m.committed, m.sealed = *m.sealed, nil
