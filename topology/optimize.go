@@ -5,7 +5,8 @@ package topology
 // application's identity like a store's name. Results do not depend on it.
 type Optimization string
 
-// The rules (KIP-295 and KIP-862).
+// The rules (KIP-295). That of KIP-862, single.store.self.join, is none here: an inner join of a stream with itself
+// always keeps its records once.
 const (
 	// ReuseSourceTopics makes the topic that [Table] reads the changelog of the table's store (KIP-295,
 	// reuse.ktable.source.topics): no changelog topic is made, and nothing is written twice. A restore reads the topic
@@ -16,9 +17,6 @@ const (
 	// the first one's (KIP-295, merge.repartition.topics). Filters between the change and the groupings may then run
 	// behind the topic.
 	MergeRepartitions Optimization = "merge.repartition.topics"
-	// SingleStoreSelfJoin lets a stream that is joined with itself keep its records once (KIP-862,
-	// single.store.self.join).
-	SingleStoreSelfJoin Optimization = "single.store.self.join"
 )
 
 // BuilderOption is for [NewBuilder]: an [Optimization], or [OptimizeAll].
@@ -26,7 +24,7 @@ type BuilderOption interface{ applyBuilder(b *Builder) }
 
 func (o Optimization) applyBuilder(b *Builder) {
 	switch o {
-	case ReuseSourceTopics, MergeRepartitions, SingleStoreSelfJoin:
+	case ReuseSourceTopics, MergeRepartitions:
 		b.rules[o] = true
 	default:
 		b.fail("NewBuilder", "there is no optimization %q", string(o))
@@ -38,7 +36,7 @@ type Optimizations []Optimization
 
 // OptimizeAll turns all rules on (topology.optimization=all).
 func OptimizeAll() Optimizations {
-	return Optimizations{ReuseSourceTopics, MergeRepartitions, SingleStoreSelfJoin}
+	return Optimizations{ReuseSourceTopics, MergeRepartitions}
 }
 
 func (o Optimizations) applyBuilder(b *Builder) {
