@@ -1,6 +1,7 @@
 package checkpointing
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -30,7 +31,7 @@ type Coordinator struct {
 
 	pending   []*pending // in order of ids
 	retained  []int64    // completed checkpoints that are kept, oldest first
-	history   []*ended   // completed and aborted ones that the topic still tells of, oldest first
+	history   []ended    // completed and aborted ones that the topic still tells of, oldest first
 	queue     []*Command // not begun
 	running   map[string]bool
 	results   map[string]int64 // when they were written
@@ -39,6 +40,7 @@ type Coordinator struct {
 	lastEnd   int64 // ms, when the last one ended
 	failures  int   // in a row
 	cleanSoon bool  // somebody may have left files behind
+	folders   []string
 	stopped   bool
 }
 
@@ -70,7 +72,8 @@ type pending struct {
 // ended is a checkpoint of the history.
 type ended struct {
 	id        int64
-	completed *Completed // nil if it was aborted
+	completed bool
+	folder    string // of an aborted savepoint
 }
 
 // Action is what is to be done: one of Write, Publish, Clean.
@@ -152,19 +155,21 @@ func (c *Coordinator) recall(v *View, stored Stored, now int64) {
 	var last int64
 	for _, id := range slices.Sorted(maps.Keys(v.completed)) {
 		done := v.completed[id]
-		c.history = append(c.history, &ended{id: id, completed: done})
+		c.history = append(c.history, ended{id: id, completed: true})
 		last, c.lastEnd = max(last, done.TriggeredMs), max(c.lastEnd, done.CompletedMs)
 	}
 	for id, a := range v.aborted {
-		c.history = append(c.history, &ended{id: id})
+		e := endedBadly(a)
+		c.history = append(c.history, e)
+		c.leftBehind(e)
 		last, c.lastEnd = max(last, a.TriggeredMs), max(c.lastEnd, a.AbortedMs)
 	}
-	slices.SortFunc(c.history, func(a, b *ended) int { return int(a.id - b.id) })
+	slices.SortFunc(c.history, func(a, b ended) int { return cmp.Compare(a.id, b.id) })
 	for _, e := range c.history {
 		switch {
-		case e.completed != nil && !e.completed.Savepoint:
+		case e.completed && !v.completed[e.id].Savepoint:
 			c.failures = 0
-		case e.completed == nil && v.aborted[e.id].Counted && (v.failed == nil || v.failed.ID < e.id):
+		case !e.completed && v.aborted[e.id].Counted && (v.failed == nil || v.failed.ID < e.id):
 			c.failures++
 		}
 	}
@@ -202,23 +207,18 @@ func (c *Coordinator) takeOver(v *View, now int64, out *actions) {
 			c.abort(now, p, "its coordinator has moved or restarted", false, out)
 		}
 	}
-	for id, acks := range v.acks {
-		for task := range acks {
+	for _, id := range slices.Sorted(maps.Keys(v.acks)) {
+		for _, task := range slices.Sorted(maps.Keys(v.acks[id])) {
 			if c.find(id) == nil {
 				out.tombstone(ackKey(id, task))
 			}
-		}
-	}
-	for id := range v.triggers {
-		if c.find(id) == nil {
-			out.tombstone(idKey(keyTrigger, id))
 		}
 	}
 	for id, r := range v.results {
 		c.results[id] = min(r.FinishedMs, now)
 	}
 	commands := slices.SortedFunc(maps.Values(v.commands), func(a, b *Command) int {
-		return int(a.RequestedMs - b.RequestedMs)
+		return cmp.Or(cmp.Compare(a.RequestedMs, b.RequestedMs), cmp.Compare(a.ID, b.ID))
 	})
 	for _, cmd := range commands {
 		switch _, answered := c.results[cmd.ID]; {
@@ -251,6 +251,11 @@ func (c *Coordinator) NextTick() int64 {
 	for _, p := range c.pending {
 		if !p.publishing {
 			at = min(at, p.deadline())
+		}
+	}
+	for _, cmd := range c.queue {
+		if cmd.ExpiresMs > 0 {
+			at = min(at, cmd.ExpiresMs)
 		}
 	}
 	for _, finished := range c.results {

@@ -1,6 +1,7 @@
 package checkpointing
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,18 +12,17 @@ import (
 
 // begin triggers what is due: commands that wait, and the periodic checkpoint.
 func (c *Coordinator) begin(now int64, out *actions) {
-	if c.stopped {
-		return
-	}
-	for i := 0; i < len(c.queue); {
-		cmd := c.queue[i]
-		if c.stopping() || cmd.Kind == CommandCheckpoint && len(c.pending) >= c.conf.MaxConcurrent {
-			i++
-			continue
+	c.queue = slices.DeleteFunc(c.queue, func(cmd *Command) bool {
+		switch {
+		case cmd.ExpiresMs > 0 && now >= cmd.ExpiresMs:
+			c.answer(now, cmd.ID, Result{Error: "nobody waits for it any more: it could not begin in time"}, out)
+		case c.stopping() || cmd.Kind == CommandCheckpoint && len(c.pending) >= c.conf.MaxConcurrent:
+			return false
+		default:
+			c.trigger(now, cmd, out)
 		}
-		c.queue = slices.Delete(c.queue, i, i+1)
-		c.trigger(now, cmd, out)
-	}
+		return true
+	})
 	if due, ok := c.due(); ok && now >= due {
 		c.next = now + c.conf.Interval.Milliseconds()
 		c.trigger(now, nil, out)
@@ -102,9 +102,16 @@ func (c *Coordinator) acked(now int64, a *Ack, out *actions) {
 	case p == nil:
 		// Of a checkpoint that has ended: what it stored meanwhile is nobody's.
 		out.tombstone(ackKey(a.ID, a.Task))
-		c.cleanSoon = c.cleanSoon || a.Snapshot != nil
+		for _, e := range c.history {
+			if e.id == a.ID && !e.completed {
+				c.leftBehind(e)
+			}
+		}
 		return
-	case err != nil || !p.trigger.Has(id) || p.acks[a.Task] != nil || p.publishing:
+	case err != nil || !p.trigger.Has(id):
+		out.tombstone(ackKey(a.ID, a.Task))
+		return
+	case p.acks[a.Task] != nil:
 		return // deleted when the checkpoint ends
 	}
 	p.acks[a.Task] = a
@@ -151,7 +158,7 @@ func (c *Coordinator) published(now int64, e Published, out *actions) {
 	done := c.summary(now, p)
 	c.lastEnd = max(c.lastEnd, done.CompletedMs)
 	out.write(encode(idKey(keyCompleted, t.ID), done))
-	c.remember(&ended{id: t.ID, completed: done}, out)
+	c.remember(ended{id: t.ID, completed: true}, out)
 	c.forget(p, out)
 	c.answer(now, t.Command, Result{Checkpoint: t.ID, Location: t.Location}, out)
 	if t.Stop {
@@ -166,14 +173,15 @@ func (c *Coordinator) abort(now int64, p *pending, reason string, counted bool, 
 	t := p.trigger
 	counted = counted && !t.Savepoint // who asked for it is told
 	c.lastEnd = max(c.lastEnd, now)
-	out.write(encode(idKey(keyAborted, t.ID), &Aborted{
+	a := &Aborted{
 		V: messageVersion, ID: t.ID, Savepoint: t.Savepoint, TriggeredMs: t.TriggeredMs, AbortedMs: now, Reason: reason,
-		Counted: counted, Acked: len(p.acks), Tasks: t.TaskCount(), Command: t.Command,
-	}))
-	c.remember(&ended{id: t.ID}, out)
+		Location: t.Location, Counted: counted, Acked: len(p.acks), Tasks: t.TaskCount(), Command: t.Command,
+	}
+	out.write(encode(idKey(keyAborted, t.ID), a))
+	c.remember(endedBadly(a), out)
 	c.forget(p, out)
 	c.answer(now, t.Command, Result{Checkpoint: t.ID, Error: "the checkpoint was aborted: " + reason}, out)
-	c.cleanSoon = true
+	c.leftBehind(endedBadly(a))
 	if !counted {
 		return
 	}
@@ -210,6 +218,10 @@ func (c *Coordinator) retire(now int64, out *actions) {
 
 // retain keeps one more checkpoint and drops the oldest.
 func (c *Coordinator) retain(id int64) {
+	if c.stopped && c.conf.Retention == DeleteOnCancellation {
+		c.retained = nil
+		return
+	}
 	c.retained = append(c.retained, id)
 	slices.Sort(c.retained)
 	c.retained = slices.Clone(c.retained[max(0, len(c.retained)-c.conf.Retained):])
@@ -226,13 +238,32 @@ func (c *Coordinator) clean() Clean {
 	}
 	slices.Sort(k.Bases)
 	k.Bases = slices.Compact(k.Bases)
+	slices.Sort(c.folders)
+	k.Folders, c.folders = slices.Compact(c.folders), nil
 	return k
 }
 
+// endedBadly is what the history keeps of a checkpoint that was aborted.
+func endedBadly(a *Aborted) ended {
+	e := ended{id: a.ID}
+	if a.Savepoint {
+		e.folder = a.Location
+	}
+	return e
+}
+
+// leftBehind has what an aborted checkpoint has stored deleted, perhaps once more: its tasks may hear of it late.
+func (c *Coordinator) leftBehind(e ended) {
+	c.cleanSoon = true
+	if e.folder != "" {
+		c.folders = append(c.folders, e.folder)
+	}
+}
+
 // remember keeps the history short. The newest stays always: ids go on behind it.
-func (c *Coordinator) remember(e *ended, out *actions) {
+func (c *Coordinator) remember(e ended, out *actions) {
 	c.history = append(c.history, e)
-	slices.SortFunc(c.history, func(a, b *ended) int { return int(a.id - b.id) })
+	slices.SortFunc(c.history, func(a, b ended) int { return cmp.Compare(a.id, b.id) })
 	for i := 0; len(c.history) > historyMax && i < len(c.history)-1; {
 		old := c.history[i]
 		if slices.Contains(c.retained, old.id) {
@@ -240,7 +271,7 @@ func (c *Coordinator) remember(e *ended, out *actions) {
 			continue
 		}
 		kind := keyAborted
-		if old.completed != nil {
+		if old.completed {
 			kind = keyCompleted
 		}
 		out.tombstone(idKey(kind, old.id))

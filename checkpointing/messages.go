@@ -157,6 +157,8 @@ type Aborted struct {
 	TriggeredMs int64  `json:"triggeredMs"`
 	AbortedMs   int64  `json:"abortedMs"`
 	Reason      string `json:"reason"`
+	// Location is where it has left files, which are deleted.
+	Location string `json:"location"`
 	// Counted: it counts as a failure for TolerableFailed.
 	Counted bool `json:"counted,omitempty"`
 	// Acked of Tasks had acknowledged.
@@ -183,6 +185,8 @@ type Command struct {
 	ID          string      `json:"id"`
 	Kind        CommandKind `json:"kind"`
 	RequestedMs int64       `json:"requestedMs"`
+	// ExpiresMs is when nobody waits for it any more: if it has not begun by then, it will not. 0: never.
+	ExpiresMs int64 `json:"expiresMs,omitempty"`
 	// TimeoutMs bounds the checkpoint or savepoint; 0: as configured.
 	TimeoutMs int64 `json:"timeoutMs,omitempty"`
 	// Full asks for a checkpoint that builds on no other.
