@@ -60,14 +60,18 @@ func TestSplitHeaders(t *testing.T) {
 	}{
 		"none":             {},
 		"a record":         {in: []record.Header{user, task}, rest: []record.Header{user}, origin: task.Value},
-		"a barrier":        {in: []record.Header{barrier, task}, rest: []record.Header{}, origin: task.Value, barrier: barrier.Value},
+		"a barrier": {
+			in: []record.Header{barrier, task}, rest: []record.Header{}, origin: task.Value, barrier: barrier.Value,
+		},
 		"of a user's name": {in: []record.Header{task, barrier}, rest: []record.Header{task, barrier}},
 	} {
 		origin, b, rest := checkpointing.SplitHeaders(c.in)
 		require.Equal(t, c.rest, rest, name)
 		require.Equal(t, c.origin, origin, name)
 		require.Equal(t, c.barrier, b, name)
-		require.Equal(t, len(rest), cap(rest[:len(rest):len(rest)]), name)
+		if c.origin != nil {
+			require.Equal(t, len(rest), cap(rest), "%s: an append must not write over our headers", name)
+		}
 	}
 }
 
