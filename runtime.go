@@ -33,6 +33,8 @@ type incarnation struct {
 	manager *worker.Manager
 	global  *worker.Global // nil without global stores
 	budget  *store.Budget
+	// checkpoints is nil if they are not enabled.
+	checkpoints *checkpoints
 	// reading is held shared by who reads a global store for the App, which globalClosed ends.
 	reading      sync.RWMutex
 	globalClosed bool
@@ -54,6 +56,9 @@ func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
 	}
 	defer in.release()
 	if err := in.connect(ctx); err != nil {
+		return err
+	}
+	if err := in.openControl(ctx); err != nil {
 		return err
 	}
 	if err := in.assemble(ctx); err != nil {
@@ -282,6 +287,9 @@ func (in *incarnation) fail(err error) {
 
 // changed keeps the App's state in step with the tasks.
 func (in *incarnation) changed() {
+	if in.checkpoints != nil {
+		in.checkpoints.tasksChanged()
+	}
 	running, restoring := in.manager.TaskStates()
 	if running > 0 && restoring == 0 {
 		in.settling.Do(func() { close(in.settled) })
@@ -324,6 +332,9 @@ func (in *incarnation) run(ctx context.Context) error {
 	}
 	in.running.Go(func() { in.keepPlan(background) })
 	in.running.Go(func() { in.purge(background) })
+	if in.checkpoints != nil {
+		in.running.Go(func() { in.checkpoints.run(background) })
+	}
 	in.running.Go(func() { in.watchInputs(background) })
 	a.setIncarnation(in)
 	defer a.setIncarnation(nil)
@@ -333,6 +344,10 @@ func (in *incarnation) run(ctx context.Context) error {
 	case <-ctx.Done():
 		a.become(Closing)
 	case err = <-in.failed:
+		if errors.Is(err, errStopped) {
+			a.become(Closing)
+			err = nil
+		}
 	}
 	closing, cancel := context.WithTimeout(background, a.cfg.CloseTimeout)
 	defer cancel()
@@ -409,20 +424,13 @@ func (in *incarnation) purge(ctx context.Context) {
 	if len(names) == 0 {
 		return
 	}
+	var last map[record.TopicPartition]int64
 	every(ctx, purgeInterval, func() {
-		before := make(map[record.TopicPartition]int64)
-		for _, w := range in.workers {
-			s, err := w.Snapshot(ctx)
-			if err != nil {
-				return
-			}
-			for _, t := range s.Tasks {
-				for _, i := range t.Inputs {
-					if names[i.TopicPartition.Topic] && i.Committed > 0 {
-						before[i.TopicPartition] = i.Committed
-					}
-				}
-			}
+		before := in.committedRepartitions(ctx)
+		if in.checkpoints != nil {
+			// A barrier may arrive before we hear of its checkpoint: what was committed some time ago lies before its cut.
+			before, last = last, before
+			in.checkpoints.spare(before)
 		}
 		if len(before) == 0 {
 			return
@@ -431,6 +439,30 @@ func (in *incarnation) purge(ctx context.Context) {
 			in.app.cfg.Logger.Warn("cannot purge repartition topics: they keep growing", slog.Any("error", err))
 		}
 	})
+}
+
+// committedRepartitions returns the committed positions of our tasks in repartition topics; none if a worker cannot be
+// asked.
+func (in *incarnation) committedRepartitions(ctx context.Context) map[record.TopicPartition]int64 {
+	names := in.topics.repartitionInputs()
+	committed := make(map[record.TopicPartition]int64)
+	if len(names) == 0 {
+		return committed
+	}
+	for _, w := range in.workers {
+		s, err := w.Snapshot(ctx)
+		if err != nil {
+			return nil
+		}
+		for _, t := range s.Tasks {
+			for _, i := range t.Inputs {
+				if names[i.TopicPartition.Topic] && i.Committed > 0 {
+					committed[i.TopicPartition] = i.Committed
+				}
+			}
+		}
+	}
+	return committed
 }
 
 // partitionsChangedError ends an incarnation whose inputs have another number of partitions than at its start. It is no

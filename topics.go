@@ -88,6 +88,9 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 	for _, g := range plan.Globals {
 		names = append(names, g.Topic())
 	}
+	if cfg.Checkpointing.Enabled() {
+		names = append(names, controlTopic(cfg.ApplicationID).Topic)
+	}
 	slices.Sort(names)
 	existing, err := admin.Partitions(ctx, slices.Compact(names))
 	if err != nil {
@@ -99,6 +102,7 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 		func() error { return t.makeRepartitions(ctx, cfg) },
 		func() error { return t.makeChangelogs(ctx, cfg) },
 		func() error { return t.readGlobals(ctx) },
+		func() error { return t.makeControlTopic(ctx, cfg) },
 	} {
 		if err := step(); err != nil {
 			return nil, err

@@ -72,7 +72,7 @@ func (w *world) claim() *claimant {
 	w.term++
 	view := NewView()
 	for _, m := range w.log {
-		require.NoError(w.t, view.Apply(m))
+		mustApply(w.t, view, m)
 	}
 	stored := Stored{}
 	for id := range w.proofs {
@@ -139,7 +139,7 @@ func (w *world) append(messages ...Message) {
 			w.stopped = true
 		}
 		w.log = append(w.log, m)
-		require.NoError(w.t, w.view.Apply(m))
+		mustApply(w.t, w.view, m)
 	}
 }
 

@@ -40,6 +40,12 @@ func newDrive(t *testing.T, conf Config) *drive {
 	return d
 }
 
+func mustApply(t *testing.T, v *View, m Message) {
+	t.Helper()
+	_, err := v.Apply(m)
+	require.NoError(t, err)
+}
+
 // takeOver replaces the coordinator by a new one.
 func (d *drive) takeOver(stored Stored) {
 	c, todo := NewCoordinator(d.cfg, d.view, stored, d.now)
@@ -53,7 +59,7 @@ func (d *drive) carryOut(todo []Action) {
 		case Write:
 			var keys []string
 			for _, m := range a.Messages {
-				require.NoError(d.t, d.view.Apply(m))
+				mustApply(d.t, d.view, m)
 				key := m.Key
 				if m.Value == nil {
 					key = "-" + key
@@ -89,7 +95,7 @@ func (d *drive) after(pause time.Duration) *drive {
 }
 
 func (d *drive) receive(m Message) *drive {
-	require.NoError(d.t, d.view.Apply(m))
+	mustApply(d.t, d.view, m)
 	d.carryOut(d.c.Step(d.now, Received{Message: m}))
 	return d
 }
@@ -109,7 +115,7 @@ func (d *drive) unheard(id int64) {
 	for p := range int32(2) {
 		task := record.TaskID{Partition: p}
 		m := AckMessage(Ack{ID: id, Task: task.String(), Snapshot: &TaskSnapshot{Task: task}})
-		require.NoError(d.t, d.view.Apply(m))
+		mustApply(d.t, d.view, m)
 	}
 }
 

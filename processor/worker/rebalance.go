@@ -424,6 +424,20 @@ func (m *Manager) TaskStates() (running, restoring int) {
 	return running, restoring
 }
 
+// Tasks returns the tasks that the group gave to this member, and the workers of those that run; nil for the others.
+func (m *Manager) Tasks() map[record.TaskID]*Worker {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	tasks := make(map[record.TaskID]*Worker, len(m.mu.tasks))
+	for id, o := range m.mu.tasks {
+		tasks[id] = nil
+		if o.running {
+			tasks[id] = o.worker
+		}
+	}
+	return tasks
+}
+
 // WorkerOf returns the worker that runs a task; false if none of this member does.
 func (m *Manager) WorkerOf(id record.TaskID) (*Worker, bool) {
 	m.mu.Lock()
