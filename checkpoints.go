@@ -284,22 +284,10 @@ func (m *checkpoints) begin(ctx context.Context, p *part, t *checkpointing.Trigg
 	m.mu.Lock()
 	p.trigger, p.needs = *t, needs
 	m.mu.Unlock()
-	byWorker := make(map[*worker.Worker]bool)
 	for id, w := range tasks {
-		if w != nil && t.Has(id) {
-			p.handled[id] = true
-			byWorker[w] = true
-		}
+		p.handled[id] = w != nil
 	}
-	var wait sync.WaitGroup
-	for w := range byWorker {
-		wait.Go(func() {
-			if err := w.Checkpoint(ctx, t.Barrier()); err != nil && !errors.Is(err, worker.ErrStopped) && ctx.Err() == nil {
-				m.logger.Warn("a worker does not take part in a checkpoint", slog.Int64("id", t.ID), slog.Any("error", err))
-			}
-		})
-	}
-	wait.Wait()
+	m.tellWorkers(ctx, t.ID, func(w *worker.Worker) error { return w.Checkpoint(ctx, t.Barrier()) })
 	for _, c := range p.early {
 		m.exporter.export(p.trigger, c)
 	}
@@ -314,7 +302,7 @@ func (m *checkpoints) declineMissed(p *part, tasks map[record.TaskID]*worker.Wor
 		acked := m.mu.view.Acked(p.trigger.ID, id)
 		m.mu.Unlock()
 		if p.handled[id] || acked || !p.trigger.Has(id) {
-			continue
+			continue // what a task that was told has to say comes from its worker
 		}
 		p.handled[id] = true
 		m.acks.add(checkpointing.Ack{
@@ -327,10 +315,11 @@ func (m *checkpoints) declineMissed(p *part, tasks map[record.TaskID]*worker.Wor
 func (m *checkpoints) endParts(ctx context.Context) {
 	m.mu.Lock()
 	ended := make(map[int64]bool) // true: completed
-	for id := range m.mu.parts {
+	stops := make(map[int64]bool) // whose tasks stand still, and are not to go on
+	for id, p := range m.mu.parts {
 		if completed, aborted := m.mu.view.Ended(id); completed || aborted {
-			ended[id] = completed
-			for _, c := range m.mu.parts[id].early {
+			ended[id], stops[id] = completed, completed && p.trigger.Stop
+			for _, c := range p.early {
 				release(c)
 			}
 			delete(m.mu.parts, id)
@@ -340,12 +329,23 @@ func (m *checkpoints) endParts(ctx context.Context) {
 	for id, completed := range ended {
 		m.acks.forget(id)
 		m.exporter.ended(id, completed)
-		for _, w := range m.in.workers {
-			if err := w.EndCheckpoint(ctx, id, completed); err != nil && !errors.Is(err, worker.ErrStopped) && ctx.Err() == nil {
-				m.logger.Warn("a worker was not told that a checkpoint has ended", slog.Int64("id", id), slog.Any("error", err))
-			}
+		if !stops[id] {
+			m.tellWorkers(ctx, id, func(w *worker.Worker) error { return w.CheckpointEnded(ctx, id) })
 		}
 	}
+}
+
+// tellWorkers tells all workers at once: each comes by between two of its steps.
+func (m *checkpoints) tellWorkers(ctx context.Context, id int64, tell func(w *worker.Worker) error) {
+	var wait sync.WaitGroup
+	for _, w := range m.in.workers {
+		wait.Go(func() {
+			if err := tell(w); err != nil && !errors.Is(err, worker.ErrStopped) && ctx.Err() == nil {
+				m.logger.Warn("a worker does not hear of a checkpoint", slog.Int64("id", id), slog.Any("error", err))
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // spare takes out of what is to be purged what checkpoints need: retained ones refer to what was in flight, and those in

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/internal/clock"
 	"github.com/tidemarkio/tidemark/internal/kafka"
@@ -181,7 +182,13 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	if cache < 0 {
 		cache = defaultCacheBytesMax
 	}
+	var onCut func(checkpointing.Cut)
+	var onDecline func(checkpointing.Decline)
+	if m := in.checkpoints; m != nil {
+		onCut, onDecline = func(c checkpointing.Cut) { m.post(c) }, func(d checkpointing.Decline) { m.post(d) }
+	}
 	return worker.New(worker.Config{
+		OnCut: onCut, OnDecline: onDecline,
 		Index: i, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
 		UncommittedBytesMax: int(cache) / cfg.Workers, RetryTimeout: cfg.RetryTimeout,
 		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
