@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
+	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/processor/worker"
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -25,7 +26,9 @@ type checkpoints struct {
 	logger *slog.Logger
 	// from is where news begin on the control topic: what the application was told before is not for this life.
 	from     int64
-	exporter *exporter
+	channels map[int32]*task.Channels // by sub-topology
+	exporter *checkpointing.Exporter
+	cleaner  *checkpointing.Cleaner
 	acks     *ackQueue
 	// wake says that something waits in mu.inbox, or that tasks have come or gone. coordinate says the latter to the
 	// coordinator.
@@ -52,34 +55,32 @@ type part struct {
 	early []checkpointing.Cut
 }
 
-// newCheckpoints returns nil if checkpoints are not enabled.
-func newCheckpoints(in *incarnation) *checkpoints {
+// newCheckpoints is called if checkpoints are enabled.
+func newCheckpoints(in *incarnation) (*checkpoints, error) {
 	cfg := &in.app.cfg
-	if !cfg.Checkpointing.Enabled() {
-		return nil
-	}
 	m := &checkpoints{
 		in: in, cfg: cfg, topic: controlTopic(cfg.ApplicationID), wake: make(chan struct{}, 1),
 		coordinate: make(chan struct{}, 1), logger: cfg.Logger.With(slog.String("part", "checkpoints")),
 	}
+	tasks := in.topics.taskCounts()
+	m.channels = task.ChannelsOf(in.app.plan, in.topics.physical, func(sub int32) int32 { return tasks[sub] })
 	m.mu.view, m.mu.parts = checkpointing.NewView(), make(map[int64]*part)
 	m.acks = newAckQueue(m)
-	m.exporter = newExporter(m)
-	return m
+	return m, m.openExporter()
 }
 
 // run runs the goroutines of checkpoints until ctx ends.
 func (m *checkpoints) run(ctx context.Context) {
 	k := &coordinating{
 		in: m.in, cfg: m.cfg, topic: m.topic, logger: m.logger, changed: m.coordinate, owner: m.ownsFirstTask,
-		publish: m.publish, clean: m.clean,
+		stored: m.stored, publish: m.publish, clean: m.clean,
 	}
 	var all sync.WaitGroup
 	all.Go(func() { k.run(ctx) })
 	all.Go(func() { m.acks.run(ctx) })
 	all.Go(func() { m.follow(ctx) })
 	all.Wait()
-	m.exporter.close()
+	m.exporter.Close()
 }
 
 // ownsFirstTask tells whether this member is to coordinate: that moves with the first task.
@@ -239,7 +240,7 @@ func (m *checkpoints) cut(c checkpointing.Cut) {
 	case completed || aborted:
 		release(c)
 	case p != nil && p.trigger.ID != 0:
-		m.exporter.export(p.trigger, c)
+		m.export(p.trigger, c)
 	case p != nil:
 		p.early = append(p.early, c)
 	default:
@@ -289,7 +290,7 @@ func (m *checkpoints) begin(ctx context.Context, p *part, t *checkpointing.Trigg
 	}
 	m.tellWorkers(ctx, t.ID, func(w *worker.Worker) error { return w.Checkpoint(ctx, t.Barrier()) })
 	for _, c := range p.early {
-		m.exporter.export(p.trigger, c)
+		m.export(p.trigger, c)
 	}
 	p.early = nil
 }
@@ -328,7 +329,11 @@ func (m *checkpoints) endParts(ctx context.Context) {
 	m.mu.Unlock()
 	for id, completed := range ended {
 		m.acks.forget(id)
-		m.exporter.ended(id, completed)
+		if completed {
+			m.exporter.Completed(id)
+		} else {
+			m.exporter.Aborted(id)
+		}
 		if !stops[id] {
 			m.tellWorkers(ctx, id, func(w *worker.Worker) error { return w.CheckpointEnded(ctx, id) })
 		}

@@ -60,8 +60,12 @@ func (t *topics) makeControlTopic(ctx context.Context, cfg *Config) error {
 
 // openControl prepares the member's part in checkpoints.
 func (in *incarnation) openControl(ctx context.Context) error {
-	if in.checkpoints = newCheckpoints(in); in.checkpoints == nil {
+	if !in.app.cfg.Checkpointing.Enabled() {
 		return nil
+	}
+	var err error
+	if in.checkpoints, err = newCheckpoints(in); err != nil {
+		return err
 	}
 	if in.app.controlFrom < 0 { // what is there by now was said to another life
 		topic := in.checkpoints.topic
@@ -82,7 +86,9 @@ type controlWriter struct {
 	now      func() int64
 }
 
-func newControlWriter(client *kafka.Client, cfg *Config, transactionalID string, now func() int64) (*controlWriter, error) {
+func newControlWriter(
+	client *kafka.Client, cfg *Config, transactionalID string, now func() int64,
+) (*controlWriter, error) {
 	topic := controlTopic(cfg.ApplicationID)
 	p, err := kafka.NewProducer(client, kafka.ProducerConfig{
 		TransactionalID: transactionalID, GroupID: cfg.ApplicationID, TransactionTimeout: cfg.TransactionTimeout,

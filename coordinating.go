@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
-	"github.com/tidemarkio/tidemark/checkpointing/storage"
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -27,7 +24,8 @@ type coordinating struct {
 	// owner tells whether this member is to coordinate; changed wakes who waits for that.
 	owner   func() bool
 	changed <-chan struct{}
-	// publish stores a manifest, clean deletes what is not needed: of the storage, and slow.
+	// stored looks what there is, publish stores a manifest, clean deletes what is not needed: of the storage, and slow.
+	stored  func(ctx context.Context) (checkpointing.Stored, error)
 	publish func(ctx context.Context, p checkpointing.Publish) error
 	clean   func(ctx context.Context, c checkpointing.Clean) error
 }
@@ -247,44 +245,8 @@ func (k *coordinating) fold(view *checkpointing.View, m controlMessages) {
 }
 
 func (k *coordinating) coordinatorConfig() checkpointing.CoordinatorConfig {
-	tasks := make(map[int32]int32)
-	for _, t := range k.in.topics.tasks {
-		tasks[t.ID.Subtopology]++
-	}
 	return checkpointing.CoordinatorConfig{
-		ApplicationID: k.cfg.ApplicationID, Fingerprint: k.in.app.plan.Fingerprint(), Tasks: tasks,
+		ApplicationID: k.cfg.ApplicationID, Fingerprint: k.in.app.plan.Fingerprint(), Tasks: k.in.topics.taskCounts(),
 		Config: k.cfg.Checkpointing,
 	}
-}
-
-// stored looks what the storages hold.
-func (k *coordinating) stored(ctx context.Context) (checkpointing.Stored, error) {
-	var s checkpointing.Stored
-	prefix := k.cfg.ApplicationID + "/"
-	storages := []storage.Storage{k.cfg.Checkpointing.Storage}
-	if other := k.cfg.Checkpointing.SavepointStorage; other != storages[0] {
-		storages = append(storages, other)
-	}
-	for _, from := range storages {
-		if from == nil {
-			continue
-		}
-		for object, err := range from.List(ctx, prefix) {
-			if err != nil {
-				return s, fmt.Errorf("list %s in %s: %w", prefix, from, err)
-			}
-			folder, file, _ := strings.Cut(strings.TrimPrefix(object.Name, prefix), "/")
-			kind, rest, _ := strings.Cut(folder, "-")
-			digits, _, _ := strings.Cut(rest, "-")
-			id, err := strconv.ParseInt(digits, 10, 64)
-			if err != nil || kind != "chk" && kind != "savepoint" {
-				continue // somebody else's
-			}
-			s.LastID = max(s.LastID, id)
-			if kind == "chk" && file == checkpointing.ManifestName {
-				s.Checkpoints = append(s.Checkpoints, id)
-			}
-		}
-	}
-	return s, nil
 }

@@ -150,7 +150,7 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
 		Workers: in.workers, Restorer: restorer, StateDir: in.dir,
-		OnError: in.fail, OnChange: in.changed, Logger: cfg.Logger,
+		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, Logger: cfg.Logger,
 	})
 	return nil
 }
@@ -218,6 +218,11 @@ func (in *incarnation) taskConfig(id record.TaskID) task.Config {
 	tc := in.commonTaskConfig(id)
 	tc.Subtopology, tc.Inputs, tc.Global = in.topics.subtopology(id), in.topics.inputs[id], in.globalView
 	tc.TimestampExtractor, tc.MaxTaskIdle = in.app.cfg.TimestampExtractor, in.app.cfg.MaxTaskIdle
+	if in.checkpoints != nil {
+		tc.Channels = in.checkpoints.channels[id.Subtopology]
+		tc.Stores.TrackChanges = in.app.cfg.Checkpointing.Incremental
+		tc.AlignmentBufferBytes = in.app.cfg.Checkpointing.AlignmentBufferBytes
+	}
 	return tc
 }
 
@@ -305,6 +310,13 @@ func (in *incarnation) changed() {
 		in.app.becomeFrom(Rebalancing, Running)
 	} else {
 		in.app.becomeFrom(Running, Rebalancing)
+	}
+}
+
+// leaves is told of tasks before their stores are closed.
+func (in *incarnation) leaves(id record.TaskID) {
+	if in.checkpoints != nil {
+		in.checkpoints.leaves(id)
 	}
 }
 

@@ -395,6 +395,15 @@ func (t *topics) partitionsOf(ctx context.Context, topic string) (int32, error) 
 	return found[topic], nil
 }
 
+// taskCounts returns how many tasks each sub-topology has.
+func (t *topics) taskCounts() map[int32]int32 {
+	n := make(map[int32]int32)
+	for _, task := range t.tasks {
+		n[task.ID.Subtopology]++
+	}
+	return n
+}
+
 // subtopology returns the sub-topology of a task.
 func (t *topics) subtopology(id record.TaskID) *processor.Subtopology {
 	for _, sub := range t.plan.Subtopologies {

@@ -29,6 +29,9 @@ type ManagerConfig struct {
 	StateDir StateDir
 	// OnError takes what a task failed with while it was being restored: the application stops with it.
 	OnError func(error)
+	// OnLeave is called before the stores of a task are closed that has left its worker: it waits until nobody else reads
+	// them. May be nil.
+	OnLeave func(id record.TaskID)
 	// OnChange is called after the set of tasks or their states changed.
 	OnChange func()
 	Logger   *slog.Logger
@@ -362,6 +365,9 @@ func (m *Manager) close(t *task.Task) {
 	m.mu.Unlock()
 	m.background.Go(func() {
 		defer close(done)
+		if m.cfg.OnLeave != nil {
+			m.cfg.OnLeave(t.ID())
+		}
 		err := t.Close(true)
 		if err == nil {
 			err = m.cfg.StateDir.MarkClean(t.ID())
