@@ -98,7 +98,9 @@ func (m *checkpoints) publish(ctx context.Context, p checkpointing.Publish) erro
 }
 
 // clean deletes what no checkpoint needs any more.
-func (m *checkpoints) clean(ctx context.Context, c checkpointing.Clean) error { return m.cleaner.Clean(ctx, c) }
+func (m *checkpoints) clean(ctx context.Context, c checkpointing.Clean) error {
+	return m.cleaner.Clean(ctx, c)
+}
 
 // stored looks what the storages hold.
 func (m *checkpoints) stored(ctx context.Context) (checkpointing.Stored, error) {
@@ -131,4 +133,3 @@ func (m *checkpoints) application() checkpointing.Application {
 	}
 	return app
 }
-

@@ -406,6 +406,9 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 		select {
 		case <-w.done:
 			for _, t := range w.Abandon() {
+				if m.cfg.OnLeave != nil {
+					m.cfg.OnLeave(t.ID())
+				}
 				if err := t.Close(false); err != nil {
 					m.cfg.Logger.Error("closing an abandoned task", slog.String("task", t.ID().String()), slog.Any("error", err))
 				}
