@@ -133,6 +133,9 @@ func (s *scenario) feed(c *sim.Cluster, r *rand.Rand) error {
 	return c.Settle()
 }
 
+// zero is a count that caches may have left out as a whole.
+var zero = string(make([]byte, 8))
+
 // results is what is compared of a run.
 func (s *scenario) results(records func(topic string) []record.Raw) map[string]map[string][]string {
 	all := make(map[string]map[string][]string)
@@ -150,7 +153,7 @@ func (s *scenario) results(records func(topic string) []record.Raw) map[string]m
 		}
 		maps.DeleteFunc(keys, func(_ string, values []string) bool {
 			last := values[len(values)-1]
-			return slices.Contains(s.lasts, topic) && (last == "null" || last == fmt.Sprint(make([]byte, 8)))
+			return slices.Contains(s.lasts, topic) && (last == "null" || last == zero)
 		})
 		all[topic] = keys
 	}
@@ -215,7 +218,10 @@ func (s *scenario) fromCheckpoint(t *testing.T, c *sim.Cluster, cp *sim.Checkpoi
 	if !reflect.DeepEqual(want, got) {
 		return fmt.Errorf("results differ:\nuninterrupted %v\nbefore and after the cut %v", want, got)
 	}
-	if w, g := c.State(), clone.State(); !reflect.DeepEqual(w, g) {
+	w, g := c.State(), clone.State()
+	maps.DeleteFunc(w, func(_, value string) bool { return value == zero })
+	maps.DeleteFunc(g, func(_, value string) bool { return value == zero })
+	if !reflect.DeepEqual(w, g) {
 		return fmt.Errorf("state differs:\nuninterrupted %q\nfrom the cut %q", w, g)
 	}
 	return nil

@@ -51,9 +51,9 @@ type Cluster struct {
 	channels  map[int32]*task.Channels
 	// coordinator is nil without checkpoints.
 	coordinator *coordinator
-	budget    *store.Budget
-	nowMs     int64
-	robin     int32
+	budget      *store.Budget
+	nowMs       int64
+	robin       int32
 	// Events counts what happened.
 	Events Events
 }
