@@ -19,12 +19,6 @@ func (m *checkpoints) openExporter() (err error) {
 		Config: m.cfg.Checkpointing, Logger: m.logger, Clock: m.in.app.clock, ForgetChanges: m.forgetChanges,
 		InFlight: m.inFlight,
 	})
-	if err == nil {
-		m.cleaner = checkpointing.NewCleaner(checkpointing.CleanerConfig{
-			ApplicationID: m.cfg.ApplicationID, Checkpoints: m.cfg.Checkpointing.Storage,
-			Savepoints: m.cfg.Checkpointing.SavepointStorage, Logger: m.logger,
-		})
-	}
 	return err
 }
 
@@ -52,7 +46,7 @@ func (m *checkpoints) forgetChanges(id record.TaskID, upTo uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.ConnectTimeout)
 	defer cancel()
 	err := w.Read(ctx, id, func(t *task.Task) error {
-		t.ForgetChanges(upTo)
+		t.Stores().ForgetChanges(upTo)
 		return nil
 	})
 	if err != nil { // it has left: its changes go with it

@@ -1,6 +1,10 @@
 package tidemark
 
-import "github.com/tidemarkio/tidemark/checkpointing"
+import (
+	"time"
+
+	"github.com/tidemarkio/tidemark/checkpointing"
+)
 
 // CheckpointListener is told how checkpoints of the whole application go, on every instance. Nil functions are not
 // called.
@@ -46,9 +50,11 @@ type CheckpointProgress struct {
 type RestoredSnapshot struct {
 	Task string
 	// Base as RestoreEnd names it, as in "snapshot 17".
-	Base        string
-	RestoredMs  int64
+	Base       string
+	RestoredMs int64
+	// RecordsRead is how many records of a changelog followed the snapshot, in Took.
 	RecordsRead int64
+	Took        time.Duration
 }
 
 // checkpointCounts count since the instance began to run; they are the App's, to outlive an incarnation.

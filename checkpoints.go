@@ -28,7 +28,6 @@ type checkpoints struct {
 	from     int64
 	channels map[int32]*task.Channels // by sub-topology
 	exporter *checkpointing.Exporter
-	cleaner  *checkpointing.Cleaner
 	acks     *ackQueue
 	// wake says that something waits in mu.inbox, or that tasks have come or gone. coordinate says the latter to the
 	// coordinator.

@@ -157,7 +157,9 @@ func (t *term) loop(ctx context.Context, background *sync.WaitGroup, heard <-cha
 		case p := <-t.published:
 			events = append(events, p)
 		case err := <-t.cleaned:
-			t.afterClean(ctx, background, err)
+			if err := t.afterClean(ctx, background, err); err != nil {
+				return err
+			}
 		case <-timer.C:
 			events = append(events, checkpointing.Tick{})
 		case <-t.k.changed:
@@ -223,7 +225,10 @@ func (t *term) clean(ctx context.Context, background *sync.WaitGroup, c checkpoi
 }
 
 // afterClean goes on with the next. What could not be deleted is an orphan, which a later one finds.
-func (t *term) afterClean(ctx context.Context, background *sync.WaitGroup, err error) {
+func (t *term) afterClean(ctx context.Context, background *sync.WaitGroup, err error) error {
+	if errors.Is(err, checkpointing.ErrNoManifest) {
+		return fmt.Errorf("somebody else has deleted a checkpoint: %w", err) // the next term looks what there is
+	}
 	if err != nil && ctx.Err() == nil {
 		t.k.logger.Warn("cannot delete old checkpoints: trying again with the next one", slog.Any("error", err))
 	}
@@ -232,6 +237,7 @@ func (t *term) afterClean(ctx context.Context, background *sync.WaitGroup, err e
 		t.next = nil
 		t.clean(ctx, background, *next)
 	}
+	return nil
 }
 
 // fold takes messages into a view. One that cannot be read is of a newer version, or damaged: the others still count.

@@ -140,11 +140,16 @@ func (in *incarnation) assemble(ctx context.Context) error {
 			ids = append(ids, p.TransactionalID())
 		}
 	}
+	from, err := in.newSnapshots()
+	if err != nil {
+		return err
+	}
 	restorer := worker.NewRestorer(worker.RestorerConfig{
-		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
+		Snapshots: from,
+		GroupID:   cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
 		Task: in.taskConfig, ResetOffset: in.resetOffset, EndTransaction: in.endTransaction, OwnIDs: ids,
 		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
-		Parallel:        cfg.RestoreParallel, Listener: cfg.RestoreListener, Clock: in.app.clock, Logger: cfg.Logger,
+		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,
 	})
 	in.manager = worker.NewManager(worker.ManagerConfig{
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
