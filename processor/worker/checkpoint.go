@@ -31,6 +31,7 @@ func (w *Worker) CheckpointEnded(ctx context.Context, id int64) error {
 		w.triggered = slices.DeleteFunc(w.triggered, func(b checkpointing.Barrier) bool { return b.ID == id })
 		for _, r := range w.tasks {
 			r.task.Abandon(id)
+			delete(r.syncMs, id)
 			w.collect(r)
 		}
 		return nil
