@@ -93,7 +93,12 @@ func (m *checkpoints) publish(ctx context.Context, p checkpointing.Publish) erro
 
 // clean deletes what no checkpoint needs any more.
 func (m *checkpoints) clean(ctx context.Context, c checkpointing.Clean) error {
-	return m.cleaner.Clean(ctx, c)
+	cleaner := checkpointing.Cleaner{
+		ApplicationID: m.cfg.ApplicationID, Checkpoints: m.cfg.Checkpointing.Storage,
+		Savepoints: m.cfg.Checkpointing.SavepointStorage, Logger: m.logger,
+	}
+	_, err := cleaner.Clean(ctx, c)
+	return err
 }
 
 // stored looks what the storages hold.

@@ -78,7 +78,7 @@ type term struct {
 	c         *checkpointing.Coordinator
 	writer    *controlWriter
 	published chan checkpointing.Published
-	cleaned   chan error
+	cleaned   chan checkpointing.Tidied
 	cleaning  bool
 	next      *checkpointing.Clean // to follow the one under way
 }
@@ -132,7 +132,7 @@ func (k *coordinating) term(ctx context.Context) error {
 	k.logger.Info("coordinating checkpoints", slog.Duration("interval", c.Config().Interval),
 		slog.Int("retained", len(stored.Checkpoints)))
 	t := &term{
-		k: k, c: c, writer: writer, published: make(chan checkpointing.Published), cleaned: make(chan error),
+		k: k, c: c, writer: writer, published: make(chan checkpointing.Published), cleaned: make(chan checkpointing.Tidied),
 	}
 	if err := t.carryOut(ctx, &background, todo); err != nil {
 		return err
@@ -156,10 +156,11 @@ func (t *term) loop(ctx context.Context, background *sync.WaitGroup, heard <-cha
 			}
 		case p := <-t.published:
 			events = append(events, p)
-		case err := <-t.cleaned:
-			if err := t.afterClean(ctx, background, err); err != nil {
+		case done := <-t.cleaned:
+			if err := t.afterClean(ctx, background, done.Err); err != nil {
 				return err
 			}
+			events = append(events, done)
 		case <-timer.C:
 			events = append(events, checkpointing.Tick{})
 		case <-t.k.changed:
@@ -216,9 +217,9 @@ func (t *term) clean(ctx context.Context, background *sync.WaitGroup, c checkpoi
 	}
 	t.cleaning = true
 	background.Go(func() {
-		err := t.k.clean(ctx, c)
+		done := checkpointing.Tidied{Folders: c.Folders, Err: t.k.clean(ctx, c)}
 		select {
-		case t.cleaned <- err:
+		case t.cleaned <- done:
 		case <-ctx.Done():
 		}
 	})
