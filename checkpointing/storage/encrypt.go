@@ -54,7 +54,9 @@ func (e *Encrypted) List(ctx context.Context, prefix string) iter.Seq2[Object, e
 }
 
 // Delete removes objects.
-func (e *Encrypted) Delete(ctx context.Context, names ...string) error { return e.below.Delete(ctx, names...) }
+func (e *Encrypted) Delete(ctx context.Context, names ...string) error {
+	return e.below.Delete(ctx, names...)
+}
 
 // Sweep sweeps the storage below.
 func (e *Encrypted) Sweep(ctx context.Context, prefix string, abandoned func(string) bool) ([]string, error) {
