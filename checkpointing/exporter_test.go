@@ -26,7 +26,7 @@ func TestExporterStoresEverything(t *testing.T) {
 	f := newFakeTask(3)
 	f.set("a", "1", "b", "2")
 	tr := testTrigger(1, 0)
-	got := export(t, e, tr, f)
+	got := exportCut(t, e, tr, f)
 	require.Equal(t, "f", fileKinds(got))
 	require.Equal(t, record.Epoch(1), got.Epoch)
 	require.Equal(t, map[string]int64{"n": 100}, got.Changelog)
@@ -79,7 +79,7 @@ func TestExporterBuildsOnTheBase(t *testing.T) {
 	for id := int64(1); id <= 12; id++ {
 		f.set("a", fmt.Sprint(id), "b", strings.Repeat("x", int(id%2)))
 		tr := testTrigger(id, id-1)
-		got := export(t, e, tr, f)
+		got := exportCut(t, e, tr, f)
 		shapes = append(shapes, fmt.Sprintf("%s %d", fileKinds(got), len(got.Beside)))
 		m := testManifest(tr, got)
 		require.NoError(t, PublishManifest(t.Context(), s, m))
@@ -97,7 +97,7 @@ func TestExporterBuildsOnTheBase(t *testing.T) {
 	require.Equal(t, uint64(12), forgot, "the versions of the last but one checkpoint")
 	f.set("a", "")
 	f.forgot = f.version // its changes have become too many
-	require.Equal(t, "f", fileKinds(export(t, e, testTrigger(13, 12), f)))
+	require.Equal(t, "f", fileKinds(exportCut(t, e, testTrigger(13, 12), f)))
 }
 
 // waitForBeside returns when the full snapshot beside an increment, if any, is stored: then its cut is released.
@@ -126,22 +126,22 @@ func TestExporterIsFullWhenItMustBe(t *testing.T) {
 			e := newTestExporter(t, Config{Storage: mem.New()})
 			f := newFakeTask(0)
 			f.set("a", "1")
-			export(t, e, testTrigger(1, 0), f)
+			exportCut(t, e, testTrigger(1, 0), f)
 			f.set("b", "1")
 			tr := testTrigger(2, 1)
 			c.change(&tr, f, e)
-			require.Equal(t, c.want, fileKinds(export(t, e, tr, f)))
+			require.Equal(t, c.want, fileKinds(exportCut(t, e, tr, f)))
 		})
 	}
 	e := newTestExporter(t, Config{Storage: mem.New()})
 	f := newFakeTask(0)
 	f.set("a", "1")
-	first := export(t, e, testTrigger(1, 0), f)
-	second := export(t, e, testTrigger(2, 1), f)
+	first := exportCut(t, e, testTrigger(1, 0), f)
+	second := exportCut(t, e, testTrigger(2, 1), f)
 	require.Equal(t, first.Files, second.Files, "nothing was written")
 	require.Zero(t, second.Bytes)
 	f.set()
-	require.Equal(t, first.Files, export(t, e, testTrigger(3, 2), f).Files, "an epoch without changes")
+	require.Equal(t, first.Files, exportCut(t, e, testTrigger(3, 2), f).Files, "an epoch without changes")
 }
 
 func TestExporterTriesAgain(t *testing.T) {
@@ -160,7 +160,7 @@ func TestExporterTriesAgain(t *testing.T) {
 		f.set("a", "1")
 		s.Arm(c.op, "", c.fault, 0, 2)
 		tr := testTrigger(1, 0)
-		got := export(t, e, tr, f)
+		got := exportCut(t, e, tr, f)
 		require.Equal(t, 2, s.Hits())
 		m := testManifest(tr, got)
 		require.NoError(t, PublishManifest(t.Context(), s, m))
@@ -254,7 +254,7 @@ func TestExporterIsBounded(t *testing.T) {
 		f := newFakeTask(0)
 		f.set("a", string(storagetest.Bytes(10<<20, 1)))
 		began := time.Now()
-		got := export(t, e, testTrigger(1, 0), f)
+		got := exportCut(t, e, testTrigger(1, 0), f)
 		require.InDelta(t, 10, time.Since(began).Seconds(), 0.5)
 		require.InDelta(t, 10_000, got.Timings.AsyncMs, 500)
 	})
@@ -268,7 +268,7 @@ func TestExporterEncrypts(t *testing.T) {
 	f := newFakeTask(0)
 	f.set("a", "very secret")
 	tr := testTrigger(1, 0)
-	got := export(t, e, tr, f)
+	got := exportCut(t, e, tr, f)
 	c, err := storage.NewCipher(key)
 	require.NoError(t, err)
 	require.Equal(t, c.KeyID(), got.Files[0].KeyID)

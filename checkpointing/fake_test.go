@@ -155,7 +155,7 @@ func start(e *Exporter, t Trigger, f *fakeTask) <-chan exported {
 }
 
 // export waits for it.
-func export(t *testing.T, e *Exporter, tr Trigger, f *fakeTask) TaskSnapshot {
+func exportCut(t *testing.T, e *Exporter, tr Trigger, f *fakeTask) TaskSnapshot {
 	t.Helper()
 	got := <-start(e, tr, f)
 	require.NoError(t, got.err)

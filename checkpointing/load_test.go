@@ -25,7 +25,7 @@ func threeCheckpoints(t *testing.T, s storage.Storage) (f *fakeTask, states []ma
 			f.set("b1", "")
 		}
 		tr := testTrigger(id, id-1)
-		got := export(t, e, tr, f)
+		got := exportCut(t, e, tr, f)
 		require.NoError(t, PublishManifest(t.Context(), s, testManifest(tr, got)))
 		states = append(states, f.snapshot().state)
 	}
@@ -95,7 +95,7 @@ func TestCandidatesWithDamage(t *testing.T) {
 			func(_ *testing.T, s *storagetest.Faulty, _ []string) {
 				s.Arm(storagetest.OnOpen, "chk-2/0_0", storagetest.FlipBit, 0, -1)
 			},
-			map[int64]error{3: ErrDamaged, 2: ErrDamaged}, "file ../chk-2/0_0-2-inc-",
+			map[int64]error{3: ErrDamaged, 2: ErrDamaged}, "0_0-2-inc-",
 		},
 		"cut short": {
 			func(_ *testing.T, s *storagetest.Faulty, _ []string) {

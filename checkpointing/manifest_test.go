@@ -181,7 +181,7 @@ func TestPublishChecksItsFiles(t *testing.T) {
 	f := newFakeTask(0)
 	f.set("a", "1")
 	tr := testTrigger(1, 0)
-	got := export(t, e, tr, f)
+	got := exportCut(t, e, tr, f)
 	m := testManifest(tr, got)
 	file := got.Files[0].Name
 	data, err := storage.Get(t.Context(), s, file, 1<<20)
