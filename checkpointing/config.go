@@ -221,7 +221,8 @@ type Overrides struct {
 	TolerableFailed *int   `json:"tolerableFailed,omitempty"`
 	Retained        *int   `json:"retained,omitempty"`
 	Unaligned       *bool  `json:"unaligned,omitempty"`
-	Incremental     *bool  `json:"incremental,omitempty"`
+	// Incremental has no effect where Config.Incremental is off: tasks do not note what changes.
+	Incremental *bool `json:"incremental,omitempty"`
 	// Reset drops all earlier overrides before these apply.
 	Reset bool `json:"reset,omitempty"`
 }

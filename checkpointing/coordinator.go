@@ -74,6 +74,7 @@ type ended struct {
 	id        int64
 	completed bool
 	folder    string // of an aborted savepoint
+	tidy      bool   // nothing is left in it
 }
 
 // Action is what is to be done: one of Write, Publish, Clean.
@@ -104,7 +105,7 @@ func (Write) action()   {}
 func (Publish) action() {}
 func (Clean) action()   {}
 
-// Event is what has happened: one of Tick, Received, Published.
+// Event is what has happened: one of Tick, Received, Published, Tidied.
 type Event interface{ event() }
 
 // Tick says that time has passed. Give it when [Coordinator.NextTick] says so.
@@ -119,13 +120,22 @@ type Published struct {
 	Err error
 }
 
+// Tidied is the answer to [Clean]: its Folders, and why it failed.
+type Tidied struct {
+	Folders []string
+	Err     error
+}
+
 func (Tick) event()      {}
 func (Received) event()  {}
 func (Published) event() {}
+func (Tidied) event()   {}
 
 const (
 	// historyMax is how many ended checkpoints the topic tells of (web.checkpoints.history).
 	historyMax = 10
+	// untidyMax bounds how many more there are while the storage cannot be cleaned.
+	untidyMax = 100
 	// commandsMax bounds how many commands wait.
 	commandsMax = 100
 	// resultKeptMs is how long a result can be asked for.
@@ -142,23 +152,24 @@ func NewCoordinator(cfg CoordinatorConfig, v *View, stored Stored, now int64) (*
 		nextID: max(v.lastID, stored.LastID) + 1, cleanSoon: true,
 	}
 	c.conf = c.overrides.Apply(cfg.Config)
-	c.recall(v, stored, now)
 	out := &actions{}
+	c.recall(v, now)
+	c.adopt(v, stored, now, out)
 	c.takeOver(v, now, out)
 	c.retire(now, out)
 	c.begin(now, out)
 	return c, out.list
 }
 
-// recall reads the past: what is retained, how many failed in a row, when the next one is due.
-func (c *Coordinator) recall(v *View, stored Stored, now int64) {
+// recall reads the past: how many failed in a row, when the next one is due.
+func (c *Coordinator) recall(v *View, now int64) {
 	var last int64
 	for _, id := range slices.Sorted(maps.Keys(v.completed)) {
 		done := v.completed[id]
 		c.history = append(c.history, ended{id: id, completed: true})
 		last, c.lastEnd = max(last, done.TriggeredMs), max(c.lastEnd, done.CompletedMs)
 	}
-	for id, a := range v.aborted {
+	for _, a := range v.aborted {
 		e := endedBadly(a)
 		c.history = append(c.history, e)
 		c.leftBehind(e)
@@ -173,17 +184,36 @@ func (c *Coordinator) recall(v *View, stored Stored, now int64) {
 			c.failures++
 		}
 	}
-	// A manifest that the topic does not know of, and that nobody has aborted, is of a topic that was lost.
-	for _, id := range stored.Checkpoints {
-		if v.aborted[id] == nil && v.triggers[id] == nil {
-			c.retained = append(c.retained, id)
-		}
-	}
-	slices.Sort(c.retained)
 	c.lastEnd = min(c.lastEnd, now) // another instance's clock
 	c.next = min(last, now) + c.conf.Interval.Milliseconds()
 	if last == 0 {
 		c.next = now + c.conf.Interval.Milliseconds()
+	}
+}
+
+// adopt finds out what is retained: what the topic says, if it is there, and what is newer than all that the topic says,
+// which is then one that replaces a lost one. Other manifests are not to be trusted: somebody may have aborted them.
+func (c *Coordinator) adopt(v *View, stored Stored, now int64, out *actions) {
+	var retained []int64
+	for _, done := range v.Completed() {
+		if !done.Savepoint {
+			retained = done.Retained
+		}
+	}
+	for _, id := range slices.Sorted(slices.Values(stored.Checkpoints)) {
+		if slices.Contains(retained, id) {
+			c.retained = append(c.retained, id)
+			continue
+		}
+		if id <= v.lastID {
+			continue
+		}
+		c.retained = append(c.retained, id)
+		out.write(encode(idKey(keyCompleted, id), &Completed{
+			V: messageVersion, ID: id, Location: CheckpointFolder(c.cfg.ApplicationID, id), TriggeredMs: now, CompletedMs: now,
+			Retained: slices.Clone(c.retained),
+		}))
+		c.remember(ended{id: id, completed: true}, out)
 	}
 }
 
@@ -239,6 +269,8 @@ func (c *Coordinator) Step(now int64, e Event) []Action {
 		c.received(now, e.Message, out)
 	case Published:
 		c.published(now, e, out)
+	case Tidied:
+		c.cleaned(e)
 	}
 	c.retire(now, out)
 	c.begin(now, out)

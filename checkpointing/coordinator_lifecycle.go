@@ -252,6 +252,18 @@ func endedBadly(a *Aborted) ended {
 	return e
 }
 
+// cleaned notes what was deleted. What was not goes with the next time.
+func (c *Coordinator) cleaned(e Tidied) {
+	if e.Err != nil {
+		c.folders = append(c.folders, e.Folders...)
+		return
+	}
+	for i := range c.history {
+		at := &c.history[i]
+		at.tidy = at.tidy || slices.Contains(e.Folders, at.folder)
+	}
+}
+
 // leftBehind has what an aborted checkpoint has stored deleted, perhaps once more: its tasks may hear of it late.
 func (c *Coordinator) leftBehind(e ended) {
 	c.cleanSoon = true
@@ -266,8 +278,9 @@ func (c *Coordinator) remember(e ended, out *actions) {
 	slices.SortFunc(c.history, func(a, b ended) int { return cmp.Compare(a.id, b.id) })
 	for i := 0; len(c.history) > historyMax && i < len(c.history)-1; {
 		old := c.history[i]
-		if slices.Contains(c.retained, old.id) {
-			i++ // the purge of repartition topics asks what it needs
+		untidy := old.folder != "" && !old.tidy && len(c.history) <= untidyMax
+		if slices.Contains(c.retained, old.id) || untidy {
+			i++ // the purge of repartition topics, or who takes over, asks what it needs
 			continue
 		}
 		kind := keyAborted

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/tidemarkio/tidemark/record"
 )
 
 // world is a control topic, a storage, and everybody who has been a coordinator: the deposed ones do not know it and go
@@ -72,7 +70,7 @@ func (w *world) claim() *claimant {
 	w.term++
 	view := NewView()
 	for _, m := range w.log {
-		require.NoError(w.t, view.Apply(m))
+		mustApply(w.t, view, m)
 	}
 	stored := Stored{}
 	for id := range w.proofs {
@@ -105,14 +103,15 @@ func (w *world) act(c *claimant) {
 		err := w.publish(a)
 		c.todo = append(c.todo, c.c.Step(w.now, Published{ID: a.Trigger.ID, Err: err})...)
 	case Clean:
-		w.clean(a)
+		c.todo = append(c.todo, c.c.Step(w.now, Tidied{Folders: a.Folders, Err: w.clean(a)})...)
 	}
 }
 
 // append adds a transaction to the log, and checks what it says.
 func (w *world) append(messages ...Message) {
 	for _, m := range messages {
-		id, _, _ := parseIDKey(m.Key, m.Key[:strings.IndexByte(m.Key+"/", '/')+1])
+		kind, _, _ := strings.Cut(m.Key, "/")
+		id, _, _ := parseIDKey(m.Key, kind+"/")
 		w.note("  %s %t", m.Key, m.Value != nil)
 		switch {
 		case m.Value == nil:
@@ -139,7 +138,7 @@ func (w *world) append(messages ...Message) {
 			w.stopped = true
 		}
 		w.log = append(w.log, m)
-		require.NoError(w.t, w.view.Apply(m))
+		mustApply(w.t, w.view, m)
 	}
 }
 
@@ -164,9 +163,9 @@ func (w *world) publish(a Publish) error {
 }
 
 // clean deletes as the retention does: manifests first, then files that nothing needed refers to.
-func (w *world) clean(a Clean) {
+func (w *world) clean(a Clean) error {
 	if w.refused {
-		return
+		return errors.New("down")
 	}
 	w.note("  clean %+v", a)
 	needed := make(map[string]bool)
@@ -189,6 +188,7 @@ func (w *world) clean(a Clean) {
 		return !needed[name] && id < a.Below && !slices.Contains(a.InProgress, id)
 	})
 	w.usable()
+	return nil
 }
 
 // usable checks that what is needed is there: the manifests of the last completed checkpoint and of all savepoints, and
@@ -380,5 +380,3 @@ func TestCoordinatorHistories(t *testing.T) {
 		w.settle()
 	}
 }
-
-var _ = record.TaskID{}

@@ -40,6 +40,12 @@ func newDrive(t *testing.T, conf Config) *drive {
 	return d
 }
 
+func mustApply(t *testing.T, v *View, m Message) {
+	t.Helper()
+	_, err := v.Apply(m)
+	require.NoError(t, err)
+}
+
 // takeOver replaces the coordinator by a new one.
 func (d *drive) takeOver(stored Stored) {
 	c, todo := NewCoordinator(d.cfg, d.view, stored, d.now)
@@ -53,7 +59,7 @@ func (d *drive) carryOut(todo []Action) {
 		case Write:
 			var keys []string
 			for _, m := range a.Messages {
-				require.NoError(d.t, d.view.Apply(m))
+				mustApply(d.t, d.view, m)
 				key := m.Key
 				if m.Value == nil {
 					key = "-" + key
@@ -70,6 +76,7 @@ func (d *drive) carryOut(todo []Action) {
 			d.carryOut(d.c.Step(d.now, Published{ID: a.Trigger.ID, Err: err}))
 		case Clean:
 			d.kept = a
+			d.carryOut(d.c.Step(d.now, Tidied{Folders: a.Folders}))
 			d.log = append(d.log, fmt.Sprintf("clean %v %v %v <%d %v", a.Retained, a.InProgress, a.Bases, a.Below, a.Folders))
 		}
 	}
@@ -89,7 +96,7 @@ func (d *drive) after(pause time.Duration) *drive {
 }
 
 func (d *drive) receive(m Message) *drive {
-	require.NoError(d.t, d.view.Apply(m))
+	mustApply(d.t, d.view, m)
 	d.carryOut(d.c.Step(d.now, Received{Message: m}))
 	return d
 }
@@ -109,7 +116,7 @@ func (d *drive) unheard(id int64) {
 	for p := range int32(2) {
 		task := record.TaskID{Partition: p}
 		m := AckMessage(Ack{ID: id, Task: task.String(), Snapshot: &TaskSnapshot{Task: task}})
-		require.NoError(d.t, d.view.Apply(m))
+		mustApply(d.t, d.view, m)
 	}
 }
 
@@ -248,13 +255,16 @@ func TestCoordinatorGrowsIDs(t *testing.T) {
 	t.Parallel()
 	d := newDrive(t, Config{Interval: time.Second, Retained: 5, Incremental: true})
 	d.takeOver(Stored{Checkpoints: []int64{3, 7}, LastID: 9}) // the topic is new, the storage is not
+	require.Equal(t, "write completed/3 completed/7", d.log[1])
+	d.after(500 * time.Millisecond)
+	d.takeOver(Stored{Checkpoints: []int64{3, 5, 7}, LastID: 9}) // 5 was aborted, and its manifest is late
 	d.after(time.Second)
 	trigger := d.view.InProgress()[0]
 	require.Equal(t, int64(10), trigger.ID)
 	require.Equal(t, int64(7), trigger.Base)
 	require.Equal(t, []int64{3, 7}, d.kept.Retained)
 	d.ack(10, 0, 1)
-	require.Equal(t, Clean{Retained: []int64{3, 7, 10}, Below: 11, Folders: []string{}}, d.kept)
+	require.Equal(t, Clean{Retained: []int64{3, 7, 10}, Below: 11}, d.kept)
 }
 
 func TestCoordinatorRetainsAndSubsumes(t *testing.T) {
@@ -268,12 +278,12 @@ func TestCoordinatorRetainsAndSubsumes(t *testing.T) {
 	d.ack(3, 0, 1)
 	require.Equal(t, "checkpoint 3 completed before it", d.view.Aborted()[0].Reason)
 	require.Equal(t, []int64{1, 3}, d.kept.Retained)
-	require.Equal(t, []int64{1}, d.kept.Bases, "checkpoint 4 builds on 1")
+	require.Equal(t, []int64{1, 3}, d.kept.Bases, "checkpoint 4 builds on 1, and 5 on 3")
 	require.Equal(t, []int64{4, 5}, ids(d.view.InProgress()), "the interval has passed")
 	require.Equal(t, int64(3), d.view.InProgress()[1].Base)
 	d.ack(4, 0, 1)
 	require.Equal(t, []int64{3, 4}, d.kept.Retained)
-	require.Equal(t, []int64{3, 4}, d.kept.Bases, "of 5 and 6")
+	require.Equal(t, []int64{3}, d.kept.Bases, "of 5")
 }
 
 func TestCoordinatorPauses(t *testing.T) {

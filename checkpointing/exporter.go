@@ -64,10 +64,12 @@ type job struct {
 	done   chan struct{}
 }
 
+// ErrMoved says that a snapshot was not stored because its task has left the instance.
+var ErrMoved = errors.New("the task has left this instance")
+
 // Why exports end early.
 var (
 	errAborted  = errors.New("the checkpoint was aborted")
-	errMoved    = errors.New("the task has left this instance")
 	errClosed   = errors.New("the instance closes")
 	errTimedOut = errors.New("the checkpoint has timed out")
 )
@@ -189,7 +191,7 @@ func (e *Exporter) Aborted(id int64) {
 // Forget ends the exports of a task, waits until they have released their snapshots, and forgets its files: call it
 // before the task's stores are closed. Versions mean nothing to the stores that the task has next.
 func (e *Exporter) Forget(task record.TaskID) {
-	for _, j := range e.cancel(errMoved, func(j *job) bool { return j.task == task }) {
+	for _, j := range e.cancel(ErrMoved, func(j *job) bool { return j.task == task }) {
 		<-j.done
 	}
 	e.mu.Lock()

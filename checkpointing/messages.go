@@ -88,6 +88,14 @@ func (t *Trigger) taskIDs() []record.TaskID {
 	return ids
 }
 
+// Barrier is what the tasks get.
+func (t *Trigger) Barrier() Barrier {
+	return Barrier{
+		ID: t.ID, Unaligned: t.Unaligned, Stop: t.Stop, AlignedTimeoutMs: t.AlignedTimeoutMs, TimeoutMs: t.TimeoutMs,
+		TriggeredMs: t.TriggeredMs,
+	}
+}
+
 // Timeout is how long the checkpoint may take.
 func (t *Trigger) Timeout() time.Duration { return time.Duration(t.TimeoutMs) * time.Millisecond }
 

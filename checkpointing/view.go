@@ -33,8 +33,10 @@ func NewView() *View {
 	}
 }
 
-// Apply takes the next message of the topic in. A message that cannot be read leaves the view as it was.
-func (v *View) Apply(m Message) error {
+// Apply takes the next message of the topic in, and returns what it says: a *Trigger, *Ack, *Completed, *Aborted, *Command,
+// *Result, *Overrides, *Stop or *Failed; nil if it deletes its key or is of an unknown kind. A message that cannot be
+// read leaves the view as it was.
+func (v *View) Apply(m Message) (said any, err error) {
 	switch {
 	case strings.HasPrefix(m.Key, keyTrigger):
 		return foldID(v, v.triggers, keyTrigger, m)
@@ -45,9 +47,9 @@ func (v *View) Apply(m Message) error {
 	case strings.HasPrefix(m.Key, keyAck):
 		return v.foldAck(m)
 	case strings.HasPrefix(m.Key, keyCommand):
-		return fold(v.commands, keyCommand, m)
+		return fold(v.commands, strings.TrimPrefix(m.Key, keyCommand), m)
 	case strings.HasPrefix(m.Key, keyResult):
-		return fold(v.results, keyResult, m)
+		return fold(v.results, strings.TrimPrefix(m.Key, keyResult), m)
 	case m.Key == keyConfig:
 		return foldOne(&v.overrides, m)
 	case m.Key == keyStop:
@@ -55,56 +57,49 @@ func (v *View) Apply(m Message) error {
 	case m.Key == keyFailed:
 		return foldOne(&v.failed, m)
 	}
-	return nil // of a newer version, which adds kinds: the others are still good
+	return nil, nil // of a newer version, which adds kinds: the others are still good
 }
 
-func foldID[T any](v *View, into map[int64]*T, kind string, m Message) error {
+func foldID[T any](v *View, into map[int64]*T, kind string, m Message) (any, error) {
 	id, _, err := parseIDKey(m.Key, kind)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v.lastID = max(v.lastID, id)
-	if m.Value == nil {
-		delete(into, id)
-		return nil
-	}
-	value, err := decodeMessage[T](m.Key, m.Value)
-	if err == nil {
-		into[id] = value
-	}
-	return err
+	return fold(into, id, m)
 }
 
-func fold[T any](into map[string]*T, kind string, m Message) error {
-	id := strings.TrimPrefix(m.Key, kind)
+func fold[K comparable, T any](into map[K]*T, key K, m Message) (any, error) {
 	if m.Value == nil {
-		delete(into, id)
-		return nil
+		delete(into, key)
+		return nil, nil
 	}
 	value, err := decodeMessage[T](m.Key, m.Value)
-	if err == nil {
-		into[id] = value
+	if err != nil {
+		return nil, err
 	}
-	return err
+	into[key] = value
+	return value, nil
 }
 
-func foldOne[T any](into **T, m Message) error {
+func foldOne[T any](into **T, m Message) (any, error) {
 	if m.Value == nil {
 		*into = nil
-		return nil
+		return nil, nil
 	}
 	value, err := decodeMessage[T](m.Key, m.Value)
-	if err == nil {
-		*into = value
+	if err != nil {
+		return nil, err
 	}
-	return err
+	*into = value
+	return value, nil
 }
 
 // foldAck keeps what a task said first: a task that has moved may have two owners that speak.
-func (v *View) foldAck(m Message) error {
+func (v *View) foldAck(m Message) (any, error) {
 	id, task, err := parseIDKey(m.Key, keyAck)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v.lastID = max(v.lastID, id)
 	if m.Value == nil {
@@ -112,11 +107,11 @@ func (v *View) foldAck(m Message) error {
 		if len(v.acks[id]) == 0 {
 			delete(v.acks, id)
 		}
-		return nil
+		return nil, nil
 	}
 	a, err := decodeMessage[Ack](m.Key, m.Value)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if v.acks[id] == nil {
 		v.acks[id] = make(map[string]*Ack)
@@ -124,7 +119,7 @@ func (v *View) foldAck(m Message) error {
 	if v.acks[id][task] == nil {
 		v.acks[id][task] = a
 	}
-	return nil
+	return a, nil
 }
 
 // InProgress returns the triggers of checkpoints that have neither completed nor been aborted, oldest first.
@@ -141,6 +136,16 @@ func (v *View) InProgress() []*Trigger {
 
 // Acked reports whether a task has spoken about a checkpoint.
 func (v *View) Acked(id int64, task record.TaskID) bool { return v.acks[id][task.String()] != nil }
+
+// AckCount returns how many tasks have acknowledged a checkpoint.
+func (v *View) AckCount(id int64) (n int) {
+	for _, a := range v.acks[id] {
+		if a.Snapshot != nil {
+			n++
+		}
+	}
+	return n
+}
 
 // Completed returns the completed checkpoints and savepoints of the history, oldest first.
 func (v *View) Completed() []*Completed { return sortedByID(v.completed) }

@@ -69,18 +69,3 @@ func TestMetadataSize(t *testing.T) {
 	require.LessOrEqual(t, got, bound+20)
 	require.Less(t, len(bare.Encode())+eos.AheadBytesMax, 4096-512, "room for two ids of the longest kind")
 }
-
-func FuzzMetadata(f *testing.F) {
-	f.Add("2;a;1;2;d;7;120:0_1=k,2_0=0")
-	f.Add("1;;1;1700000000000;app-p")
-	f.Fuzz(func(t *testing.T, s string) {
-		m, err := eos.ParseMetadata(s)
-		if err != nil {
-			require.ErrorIs(t, err, eos.ErrForeignMetadata)
-			return
-		}
-		again, err := eos.ParseMetadata(m.Encode())
-		require.NoError(t, err)
-		require.Equal(t, m, again)
-	})
-}

@@ -172,7 +172,7 @@ func (g *Global) progressed(b *globalBase, f *Fetched) bool {
 	p := changelog.Progress{
 		Store: b.store.Store.Name, TopicPartition: b.tp, From: b.from, At: min(f.Next, b.end), To: b.end, Records: b.records,
 	}
-	call(g.cfg.Listener.OnProgress, progress(record.GlobalTaskID(), p, g.cfg.Clock.Since(b.began)))
+	call(g.cfg.Listener.OnProgress, progress(record.GlobalTaskID(), baseNone, p, g.cfg.Clock.Since(b.began)))
 	if f.Next < b.end {
 		return false
 	}

@@ -302,7 +302,9 @@ func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
 				slog.String("task", cfg.ID.String()), slog.String("topic", tp.Topic), slog.Int("partition", int(tp.Partition)),
 				slog.Any("error", err))
 		}
-		positions[tp] = task.Position{Offset: o.Offset, StreamTime: m.StreamTime}
+		positions[tp] = task.Position{
+			Offset: o.Offset, StreamTime: m.StreamTime, Ahead: m.Ahead, Checkpoint: m.Checkpoint,
+		}
 		epoch = max(epoch, m.Epoch)
 	}
 	return positions, epoch, nil
