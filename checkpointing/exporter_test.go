@@ -200,7 +200,7 @@ func TestExporterEndsWhatHangs(t *testing.T) {
 		want error
 	}{
 		"aborted": {func(e *Exporter, _ *fakeTask) { e.Aborted(1) }, errAborted},
-		"moved":   {func(e *Exporter, f *fakeTask) { e.Forget(f.id) }, errMoved},
+		"moved":   {func(e *Exporter, f *fakeTask) { e.Forget(f.id) }, ErrMoved},
 		"closed":  {func(e *Exporter, _ *fakeTask) { e.Close() }, errClosed},
 		"timeout": {func(*Exporter, *fakeTask) { time.Sleep(2 * time.Minute) }, errTimedOut},
 	} {
