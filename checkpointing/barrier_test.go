@@ -58,8 +58,8 @@ func TestSplitHeaders(t *testing.T) {
 		in, rest        []record.Header
 		origin, barrier []byte
 	}{
-		"none":             {},
-		"a record":         {in: []record.Header{user, task}, rest: []record.Header{user}, origin: task.Value},
+		"none":     {},
+		"a record": {in: []record.Header{user, task}, rest: []record.Header{user}, origin: task.Value},
 		"a barrier": {
 			in: []record.Header{barrier, task}, rest: []record.Header{}, origin: task.Value, barrier: barrier.Value,
 		},

@@ -11,8 +11,10 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidemarkio/tidemark/checkpointing/storage"
 	"github.com/tidemarkio/tidemark/record"
@@ -35,7 +37,9 @@ type Found struct {
 // List finds the checkpoints and savepoints of an application, the newest first. Folders without a manifest, of those in
 // progress or given up, are in it with [ErrNoManifest]. It fails only if the storage cannot be listed.
 func List(ctx context.Context, s storage.Storage, applicationID string) ([]Found, error) {
-	return list(ctx, s, applicationID, "")
+	return list(ctx, s, applicationID, func(location string) (*Manifest, error) {
+		return loadOf(ctx, s, location, applicationID)
+	})
 }
 
 // Applications finds the applications that have checkpoints or savepoints in a storage, by reading its whole list.
@@ -57,10 +61,12 @@ func Applications(ctx context.Context, s storage.Storage) ([]string, error) {
 	return ids, nil
 }
 
-func list(ctx context.Context, s storage.Storage, applicationID, stem string) ([]Found, error) {
+func list(
+	ctx context.Context, s storage.Storage, applicationID string, load func(location string) (*Manifest, error),
+) ([]Found, error) {
 	folders := make(map[string]*Found)
 	manifests := make(map[string]bool)
-	for o, err := range s.List(ctx, applicationID+"/"+stem) {
+	for o, err := range s.List(ctx, applicationID+"/") {
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +85,7 @@ func list(ctx context.Context, s storage.Storage, applicationID, stem string) ([
 	found := make([]Found, 0, len(folders))
 	for _, f := range folders {
 		if manifests[f.Location] {
-			f.Manifest, f.Err = loadOf(ctx, s, f.Location, applicationID)
+			f.Manifest, f.Err = load(f.Location)
 		} else {
 			f.Err = &SnapshotError{Storage: s.String(), Location: f.Location, File: manifestName, Err: ErrNoManifest}
 		}
@@ -246,6 +252,17 @@ type Loader struct {
 	Fits func(m *Manifest) error
 	// Read is that of [Files].
 	Read func(task record.TaskID, bytes int)
+
+	mu struct {
+		sync.Mutex
+		manifests map[manifestKey]*Manifest
+	}
+}
+
+// manifestKey is a folder of one of the storages. What was once a manifest there stays the same until it is deleted.
+type manifestKey struct {
+	storage  int
+	location string
 }
 
 // Candidates returns what a task can be restored from, the newest first, also those that cannot be used, with the
@@ -254,10 +271,12 @@ func (l *Loader) Candidates(ctx context.Context, id record.TaskID) ([]Candidate,
 	var all []Candidate
 	var errs []error
 	for i, s := range l.Storages {
-		if s == nil || slices.Contains(l.Storages[:i], s) {
+		if s == nil || slices.ContainsFunc(l.Storages[:i], func(other storage.Storage) bool { return same(other, s) }) {
 			continue
 		}
-		found, err := List(ctx, s, l.ApplicationID)
+		found, err := list(ctx, s, l.ApplicationID, func(location string) (*Manifest, error) {
+			return l.load(ctx, i, location)
+		})
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -271,6 +290,34 @@ func (l *Loader) Candidates(ctx context.Context, id record.TaskID) ([]Candidate,
 	slices.SortStableFunc(all, func(a, b Candidate) int { return cmp.Compare(b.ID, a.ID) })
 	return all, errors.Join(errs...)
 }
+
+// load reads a manifest once: all tasks of an instance ask for the same ones.
+func (l *Loader) load(ctx context.Context, i int, location string) (*Manifest, error) {
+	at := manifestKey{i, location}
+	l.mu.Lock()
+	m := l.mu.manifests[at]
+	l.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	m, err := loadOf(ctx, l.Storages[i], location, l.ApplicationID)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.manifests == nil || len(l.mu.manifests) >= manifestsMax {
+		l.mu.manifests = make(map[manifestKey]*Manifest)
+	}
+	l.mu.manifests[at] = m
+	return m, nil
+}
+
+// manifestsMax bounds the manifests that a Loader remembers.
+const manifestsMax = 64
+
+// same tells whether two storages are one. A type that cannot be compared may be anything.
+func same(a, b storage.Storage) bool { return a != nil && reflect.TypeOf(b).Comparable() && a == b }
 
 func (l *Loader) candidate(s storage.Storage, f Found, id record.TaskID) (Candidate, bool) {
 	c := Candidate{ID: f.ID, Kind: f.Kind, Location: f.Location, Err: f.Err}

@@ -38,7 +38,7 @@ func (p *Publish) Manifest(app Application) *Manifest {
 }
 
 // PublishManifest makes a checkpoint or savepoint of the files that m names: it checks that they are there, with their
-// sizes, and writes the manifest, unless that is there already. What passes is tried again until ctx ends.
+// sizes, writes the manifest, unless that is there already, and reads it again. What passes is tried again until ctx ends.
 func PublishManifest(ctx context.Context, s storage.Storage, m *Manifest) error {
 	if err := m.check(); err != nil {
 		return fmt.Errorf("checkpointing: publish %s: %w", m.Location, err)
@@ -47,25 +47,39 @@ func PublishManifest(ctx context.Context, s storage.Storage, m *Manifest) error 
 	if err != nil {
 		return err
 	}
-	return retry(ctx, func() error {
-		if err := checkFiles(ctx, s, m); err != nil {
+	const attempts = 3 // of writing what comes back damaged
+	for attempt := 1; ; attempt++ {
+		err := retry(ctx, func() error { return publish(ctx, s, m, data) })
+		if attempt == attempts || !errors.Is(err, errManifestDamaged) {
 			return err
 		}
-		err := storage.Put(ctx, s, ManifestName(m.Location), data, storage.CreateOptions{Exclusive: true})
-		if !errors.Is(err, storage.ErrExists) {
-			return err
-		}
-		// A coordinator before this one was that far, or the answer to an earlier attempt was lost.
-		there, err := Load(ctx, s, m.Location)
-		if err != nil {
-			return err
-		}
-		if there.ID != m.ID || there.ApplicationID != m.ApplicationID || there.Kind != m.Kind {
-			return fmt.Errorf("checkpointing: %s holds %s %d of application %q already", m.Location, there.Kind, there.ID,
-				there.ApplicationID)
-		}
-		return nil
-	})
+	}
+}
+
+// errManifestDamaged says that a manifest does not come back as it was written.
+var errManifestDamaged = errors.New("its manifest cannot be read again")
+
+func publish(ctx context.Context, s storage.Storage, m *Manifest, data []byte) error {
+	if err := checkFiles(ctx, s, m); err != nil {
+		return err
+	}
+	err := storage.Put(ctx, s, ManifestName(m.Location), data, storage.CreateOptions{Exclusive: true})
+	if err != nil && !errors.Is(err, storage.ErrExists) {
+		return err
+	}
+	// If it was there, then a coordinator before this one was that far, or the answer to an earlier attempt was lost.
+	there, err := Load(ctx, s, m.Location)
+	switch {
+	case errors.Is(err, ErrDamaged):
+		// Nobody can use it: it may be written anew.
+		return errors.Join(errManifestDamaged, err, s.Delete(ctx, ManifestName(m.Location)))
+	case err != nil:
+		return err
+	case there.ID != m.ID || there.ApplicationID != m.ApplicationID || there.Kind != m.Kind:
+		return fmt.Errorf("checkpointing: %s holds %s %d of application %q already", m.Location, there.Kind, there.ID,
+			there.ApplicationID)
+	}
+	return nil
 }
 
 // checkFiles finds files that are missing or have another size. A file in flight to the storage when its task died, or

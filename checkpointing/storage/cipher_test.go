@@ -147,3 +147,7 @@ func FuzzDecrypt(f *testing.F) {
 		require.True(t, err != nil || bytes.Equal(data, sealed), "%q", got)
 	})
 }
+
+// goldenObject is "golden", encrypted with a key of 32 bytes 01.
+const goldenObject = "544d4b4501cd7b753dc44ae779305fe1016b698c0192fd650bc7ebff0914739402ab96a8006a9bf68cde2480da" +
+	"acfcf6f9595a3c7a453e0d64f310da07b02a5b60df17"

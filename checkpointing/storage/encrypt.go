@@ -27,7 +27,12 @@ func (e *Encrypted) Create(ctx context.Context, name string, o CreateOptions) (W
 		_ = w.Abort(context.WithoutCancel(ctx)) // what counts is why nothing can be written
 		return nil, e.explain("create", name, err)
 	}
-	return &encryptedWriter{WriteCloser: enc, below: w}, nil
+	return &encryptedWriter{WriteCloser: enc, below: w, ended: func() error {
+		if err := ctx.Err(); err != nil {
+			return e.explain("write", name, err)
+		}
+		return nil
+	}}, nil
 }
 
 // Open reads an object.
@@ -54,15 +59,17 @@ func (e *Encrypted) List(ctx context.Context, prefix string) iter.Seq2[Object, e
 }
 
 // Delete removes objects.
-func (e *Encrypted) Delete(ctx context.Context, names ...string) error { return e.below.Delete(ctx, names...) }
+func (e *Encrypted) Delete(ctx context.Context, names ...string) error {
+	return e.below.Delete(ctx, names...)
+}
 
 // Sweep sweeps the storage below.
 func (e *Encrypted) Sweep(ctx context.Context, prefix string, abandoned func(string) bool) ([]string, error) {
 	return Sweep(ctx, e.below, prefix, abandoned)
 }
 
-// String names the storage below.
-func (e *Encrypted) String() string { return e.below.String() + " (encrypted)" }
+// String is that of the storage below, as its errors have it.
+func (e *Encrypted) String() string { return e.below.String() }
 
 // explain adds the place to errors of the cipher; those of the storage have it.
 func (e *Encrypted) explain(op, name string, err error) error {
@@ -75,6 +82,15 @@ func (e *Encrypted) explain(op, name string, err error) error {
 type encryptedWriter struct {
 	io.WriteCloser
 	below Writer
+	ended func() error
+}
+
+// Write asks for the context itself: what it takes may stay in the cipher's buffer.
+func (w *encryptedWriter) Write(p []byte) (int, error) {
+	if err := w.ended(); err != nil {
+		return 0, err
+	}
+	return w.WriteCloser.Write(p)
 }
 
 func (w *encryptedWriter) Commit(ctx context.Context) error {
