@@ -2,7 +2,6 @@ package task
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/eos"
