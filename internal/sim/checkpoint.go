@@ -133,9 +133,7 @@ func (c *Cluster) deliver(in *instance) error {
 // join tells a task that starts what is in progress, as far as its instance knows.
 func (c *Cluster) join(m *member) error {
 	for _, id := range m.on.over {
-		if len(m.on.known) == 0 || id < m.on.known[0].ID {
-			m.task.Abandon(id)
-		}
+		m.task.Abandon(id)
 	}
 	for _, b := range m.on.known {
 		m.task.Checkpoint(b)

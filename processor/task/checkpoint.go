@@ -100,7 +100,7 @@ func (a *alignment) followed(data []byte) *checkpoint {
 		return nil
 	}
 	c := a.find(b.ID)
-	if c == nil && b.ID > a.newest {
+	if c == nil && a.follows(b.ID) {
 		c = a.follow(b)
 	}
 	return c

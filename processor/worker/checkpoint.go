@@ -48,10 +48,7 @@ const endedMax = 32
 // join lets a task that starts take part in what is in progress, if it can.
 func (w *Worker) join(r *running) {
 	for _, id := range w.ended {
-		// Not one that is newer than what is in progress: the task would take the older one for over, too.
-		if len(w.triggered) == 0 || id < w.triggered[0].ID {
-			r.task.Abandon(id)
-		}
+		r.task.Abandon(id)
 	}
 	for _, b := range w.triggered {
 		if w.cfg.Guarantee == eos.AtLeastOnce {
