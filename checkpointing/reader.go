@@ -42,6 +42,34 @@ func OpenReader(ctx context.Context, s storage.Storage, location string, cipher 
 // Manifest describes what is read.
 func (r *Reader) Manifest() *Manifest { return r.manifest }
 
+// OnRead has f called with the number of bytes of each piece that is read, for those who show progress. Call it before
+// anything is read.
+func (r *Reader) OnRead(f func(bytes int)) { r.files.Read = f }
+
+// StateBytes is how much [Reader.Rows] reads.
+func (r *Reader) StateBytes(storeName string, tasks ...record.TaskID) (n int64) {
+	for t := range r.tasks(storeName, tasks) {
+		n += t.StateBytes()
+	}
+	return n
+}
+
+// tasks yields the tasks that have a store, of the given ones if there are any.
+func (r *Reader) tasks(storeName string, only []record.TaskID) iter.Seq[*TaskSnapshot] {
+	return func(yield func(*TaskSnapshot) bool) {
+		info, ok := r.manifest.Store(storeName)
+		for i := range r.manifest.Tasks {
+			t := &r.manifest.Tasks[i]
+			if !ok || t.Task.Subtopology != info.Subtopology || len(only) > 0 && !slices.Contains(only, t.Task) {
+				continue
+			}
+			if !yield(t) {
+				return
+			}
+		}
+	}
+}
+
 // Stores lists the stores, in the order of their names.
 func (r *Reader) Stores() []StoreInfo {
 	stores := slices.Clone(r.manifest.Stores)
@@ -61,11 +89,7 @@ func (r *Reader) Rows(ctx context.Context, storeName string, tasks ...record.Tas
 			})
 			return
 		}
-		for i := range r.manifest.Tasks {
-			t := &r.manifest.Tasks[i]
-			if t.Task.Subtopology != info.Subtopology || len(tasks) > 0 && !slices.Contains(tasks, t.Task) {
-				continue
-			}
+		for t := range r.tasks(storeName, tasks) {
 			if !r.rows(ctx, t, info, yield) {
 				return
 			}
