@@ -11,8 +11,8 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Snapshot is the committed state of a task at one moment, to be read beside processing. It is on its way to the engines
-// when it is made; reading it waits for that. It does not change: not by later commits, rollbacks or flushes.
+// Snapshot is the committed state of a task at one moment, to be read beside processing. It is on its way to the
+// engines when it is made; reading it waits for that. It does not change: not by later commits, rollbacks or flushes.
 //
 // Safe for concurrent use, and by other goroutines than the set's. When the set closes, what still reads ends with
 // [ErrClosed].
@@ -39,8 +39,8 @@ type frozenState struct {
 	checkpoint Checkpoint
 }
 
-// HoldFlushes delays flushes that only age or size ask for, so that a snapshot need not wait for one; not those at twice
-// the limit of memory. false ends it: what is due is flushed at the next commit.
+// HoldFlushes delays flushes that only age or size ask for, so that a snapshot need not wait for one; not those at
+// twice the limit of memory. false ends it: what is due is flushed at the next commit.
 func (s *Set) HoldFlushes(hold bool) { s.held = hold }
 
 // FlushRunning reports that a flush has begun and not ended.
@@ -50,8 +50,8 @@ func (s *Set) FlushRunning() bool {
 }
 
 // Snapshot freezes what is committed, and begins to flush it unless that is under way already. It takes as long as to
-// make a new table for each store, and waits for a flush of an older state if one is running: call it right after Commit,
-// when [Set.FlushRunning] says no. The snapshot has to be released.
+// make a new table for each store, and waits for a flush of an older state if one is running: call it right after
+// Commit, when [Set.FlushRunning] says no. The snapshot has to be released.
 //
 // Stores on disk and in memory are in it, also those without a changelog; stores of [CustomSpec] are not.
 func (s *Set) Snapshot() (*Snapshot, error) {
@@ -122,8 +122,8 @@ func (s *Set) forgetCustom(c Checkpoint) Checkpoint {
 // Checkpoint describes exactly the state of the snapshot. It has no positions of stores that are not in it.
 func (s *Snapshot) Checkpoint() Checkpoint { return s.checkpoint.clone() }
 
-// Version is that of the engine. Later snapshots of a set have greater ones, or the same if nothing was written since. It
-// means nothing to other sets, also to those that open the same directory later.
+// Version is that of the engine. Later snapshots of a set have greater ones, or the same if nothing was written since.
+// It means nothing to other sets, also to those that open the same directory later.
 func (s *Snapshot) Version() uint64 { return s.version }
 
 // wait returns when the state is in the engines.
@@ -139,8 +139,8 @@ func (s *Snapshot) wait(ctx context.Context) error {
 	}
 }
 
-// Full yields everything, in key order: the tables of names, then the rows of all stores. It waits for the flush. It may
-// be called more than once. The slices hold until the next step; the loop body may take its time.
+// Full yields everything, in key order: the tables of names, then the rows of all stores. It waits for the flush. It
+// may be called more than once. The slices hold until the next step; the loop body may take its time.
 func (s *Snapshot) Full(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if err := s.readable(ctx); err != nil {
