@@ -40,17 +40,17 @@ func rowParts(storeType string) (parts [4]rowPart, tagged bool, err error) {
 	case TypeVersioned:
 		parts[clockTag], parts[oldTag], parts[latestTag] = partDerived, partHistory, partRows
 	case TypeCustom:
-		return parts, false, errors.New("it is a custom store, which keeps its state itself: it is restored from its changelog")
+		return parts, false, errors.New("it is a custom store, which keeps its state itself: its changelog restores it")
 	default:
 		return parts, false, fmt.Errorf("stores of type %q are unknown: was the snapshot made by a newer release?", storeType)
 	}
 	return parts, true, nil
 }
 
-// ChangelogRecords yields the rows of one store of a snapshot as records of its changelog, with key, value and timestamp
-// as the store wrote them, and without offsets: [Set.Replay] of all of them makes the same store. Rows that the changelog
-// does not carry are left out. Of a versioned store a record follows for each end of a version, as a deletion; the last
-// record of a key is its latest version.
+// ChangelogRecords yields the rows of one store of a snapshot as records of its changelog, with key, value and
+// timestamp as the store wrote them, and without offsets: [Set.Replay] of all of them makes the same store. Rows that
+// the changelog does not carry are left out. Of a versioned store a record follows for each end of a version, as a
+// deletion; the last record of a key is its latest version.
 //
 // entries are those of [Snapshot.Full] or [MergeFull]. storeType is the [Spec.Type]; with a TTL it is
 // [TypeTTLKeyValue]. The slices hold until the next step.
@@ -162,6 +162,7 @@ func (c *rowReader) row(key, value []byte) (more bool, err error) {
 		return c.clock(key, value)
 	case partUnknown:
 		return false, errors.New("it is of no known kind: was the snapshot made by a newer release?")
+	case partRows, partHistory:
 	}
 	if len(value) < timestampBytes {
 		return false, errShortRow
