@@ -28,8 +28,10 @@ func (c *Cluster) Clone(cp *Checkpoint, r *rand.Rand, instances int, dir string)
 			}
 			m.positions[tp] = p
 		}
-		for tp, end := range made.changelogs {
-			clone.logs[tp], clone.origins[tp] = slices.Clone(c.logs[tp][:end]), make([]origin, end)
+		for tp, rows := range made.rows {
+			for _, r := range rows {
+				clone.append(tp, r, origin{})
+			}
 		}
 	}
 	for _, m := range clone.members {
