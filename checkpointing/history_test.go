@@ -254,7 +254,7 @@ func (h *history) settle() {
 
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(60)
+	seeds := uint64(40)
 	if testing.Short() {
 		seeds = 20
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // largeBytes is more than what storages send at once: an upload to S3 has several parts then.
-const largeBytes = 11<<20 + 17
+const largeBytes = 6<<20 + 17
 
 // Run checks that a storage keeps what the port promises. open returns an empty one, and is called for each part of the
 // suite.
