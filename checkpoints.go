@@ -198,7 +198,11 @@ func (m *checkpoints) news(said any) {
 		}
 	case *checkpointing.Aborted:
 		m.count(said.Savepoint, false)
-		m.logger.Warn("checkpoint aborted; processing goes on", slog.Int64("id", said.ID),
+		level := slog.LevelInfo // tasks are restored or move: that is life
+		if said.Counted || said.Savepoint {
+			level = slog.LevelWarn
+		}
+		m.logger.Log(context.Background(), level, "checkpoint aborted; processing goes on", slog.Int64("id", said.ID),
 			slog.Bool("savepoint", said.Savepoint), slog.String("reason", said.Reason))
 		if listener.OnAborted != nil {
 			listener.OnAborted(*said)

@@ -94,7 +94,8 @@ func TestCheckpointsUnderLoad(t *testing.T) {
 			stop()
 			last := status.LastCompleted
 			require.Len(t, last.Tasks, 8)
-			require.Equal(t, last.Tasks[0].Unaligned, unaligned)
+			require.False(t, last.Tasks[0].Unaligned, "nothing overtakes anything where records come in")
+			require.Equal(t, unaligned, last.Tasks[4].Unaligned)
 			require.NotEqual(t, first.checkpoints().Coordinator, second.checkpoints().Coordinator)
 			s.check()
 			for _, a := range []*app{first, second} { // both hear the same
@@ -124,8 +125,10 @@ func TestRestoreFromSnapshot(t *testing.T) {
 	to := dir.New(t.TempDir())
 	first := s.run(repartitionTopology(s.in, s.out), s.checkpointed(to, 0))
 	first.awaitRunning()
-	s.send(3000)
-	s.check()
+	for range 20 { // each commit writes each key again
+		s.send(100)
+		s.check()
+	}
 	made, err := first.app.TriggerCheckpoint(t.Context(), tidemark.CheckpointOptions{})
 	require.NoError(t, err)
 	require.Equal(t, checkpointing.CheckpointFolder(s.app, made.ID), made.Location)

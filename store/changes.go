@@ -260,6 +260,13 @@ func (c *changes) readError(f *changeFile, err error) error {
 	return fmt.Errorf("store: changes in %s: %w", f.path, err)
 }
 
+// isClosed reports that the set was closed.
+func (c *changes) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.closed
+}
+
 // close removes all files but those that are being read.
 func (c *changes) close() {
 	c.mu.Lock()

@@ -82,7 +82,10 @@ func ChangelogRecords(
 			return
 		}
 		prefix := binary.BigEndian.AppendUint16(nil, number)
-		c := rowReader{parts: parts, tagged: tagged, timed: storeType == TypeWindow || storeType == TypeSession, yield: yield}
+		c := rowReader{
+			parts: parts, tagged: tagged, timed: storeType == TypeWindow || storeType == TypeSession, yield: yield,
+			key: []byte{}, // empty is not nil
+		}
 		for ok = at.Key != nil; ok && err == nil; at, err, ok = pull() {
 			row, mine := bytes.CutPrefix(at.Key, prefix)
 			switch {

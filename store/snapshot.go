@@ -128,8 +128,8 @@ func (s *Snapshot) Version() uint64 { return s.version }
 
 // wait returns when the state is in the engines.
 func (s *Snapshot) wait(ctx context.Context) error {
-	if s.job == nil {
-		return ctx.Err()
+	if err := ctx.Err(); err != nil || s.job == nil {
+		return err
 	}
 	select {
 	case <-s.job.done:
@@ -170,8 +170,11 @@ func (s *Snapshot) readable(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.released {
+	switch {
+	case s.mu.released:
 		return errReleased
+	case s.set.changeFiles.isClosed():
+		return ErrClosed
 	}
 	return nil
 }

@@ -25,6 +25,12 @@ const (
 	entryValueBytesMax = 1 << 30
 )
 
+// snapshotFooter is what stands before the checksum at the end of a file: to snappy's framing a chunk of four bytes that
+// readers skip.
+const snapshotFooter = "\x80\x04\x00\x00"
+
+const footerBytes = len(snapshotFooter) + 4
+
 // ErrNewerFormat says that a file was written by a newer release, which may lay it out in another way.
 var ErrNewerFormat = errors.New("store: the format is newer than this program: use the release that wrote it, or a later one")
 
@@ -65,18 +71,30 @@ func WriteEntries(w io.Writer, entries iter.Seq2[Entry, error]) (n int64, err er
 // entryWriter writes a snapshot file entry by entry.
 type entryWriter struct {
 	w     *snappy.Writer
+	sink  *summingWriter
 	count int64
-	sum   uint32
 	head  []byte // scratch
 	last  []byte // key
+}
+
+// summingWriter adds up a CRC-32C.
+type summingWriter struct {
+	w     io.Writer
+	sum   uint32
 	table *crc32.Table
 }
 
+func (s *summingWriter) Write(p []byte) (int, error) {
+	s.sum = crc32.Update(s.sum, s.table, p)
+	return s.w.Write(p)
+}
+
 func newEntryWriter(w io.Writer) (*entryWriter, error) {
-	if _, err := w.Write(append([]byte(snapshotMagic), snapshotVersion)); err != nil {
+	sink := &summingWriter{w: w, table: crc32.MakeTable(crc32.Castagnoli)}
+	if _, err := sink.Write(append([]byte(snapshotMagic), snapshotVersion)); err != nil {
 		return nil, fmt.Errorf("store: write snapshot file: %w", err)
 	}
-	return &entryWriter{w: snappy.NewBufferedWriter(w), table: crc32.MakeTable(crc32.Castagnoli)}, nil
+	return &entryWriter{w: snappy.NewBufferedWriter(sink), sink: sink}, nil
 }
 
 func (e *entryWriter) add(at Entry) error {
@@ -89,7 +107,6 @@ func (e *entryWriter) add(at Entry) error {
 	e.head = binary.AppendUvarint(e.head[:0], uint64(len(at.Key))+1)
 	e.head = binary.AppendUvarint(e.head, lengthOf(at.Value))
 	for _, part := range [3][]byte{e.head, at.Key, at.Value} {
-		e.sum = crc32.Update(e.sum, e.table, part)
 		if _, err := e.w.Write(part); err != nil {
 			return fmt.Errorf("store: write snapshot file: %w", err)
 		}
@@ -107,12 +124,14 @@ func lengthOf(value []byte) uint64 {
 	return uint64(len(value)) + 1
 }
 
-// finish writes the end mark.
+// finish writes the end mark and the checksum.
 func (e *entryWriter) finish() error {
 	e.head = binary.AppendUvarint(append(e.head[:0], 0), uint64(e.count))
-	e.head = binary.BigEndian.AppendUint32(e.head, e.sum)
 	_, err := e.w.Write(e.head)
-	if err = errors.Join(err, e.w.Close()); err != nil {
+	if err = errors.Join(err, e.w.Close()); err == nil {
+		_, err = e.sink.w.Write(binary.BigEndian.AppendUint32([]byte(snapshotFooter), e.sink.sum))
+	}
+	if err != nil {
 		return fmt.Errorf("store: write snapshot file: %w", err)
 	}
 	return nil
@@ -123,8 +142,7 @@ func (e *entryWriter) finish() error {
 // hold until the next step. Memory is bounded by the largest entry.
 func ReadEntries(r io.Reader) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		source := &sourceReader{r: r}
-		in := entryReader{source: source, table: crc32.MakeTable(crc32.Castagnoli)}
+		in := entryReader{source: &sourceReader{r: r, table: crc32.MakeTable(crc32.Castagnoli)}}
 		if err := in.begin(); err != nil {
 			yield(Entry{}, in.classify(err))
 			return
@@ -142,10 +160,14 @@ func ReadEntries(r io.Reader) iter.Seq2[Entry, error] {
 	}
 }
 
-// sourceReader remembers what the reader below failed with: that is no damage.
+// sourceReader remembers what the reader below failed with, which is no damage, and adds up the checksum of all bytes
+// but the last ones, which have it.
 type sourceReader struct {
-	r   io.Reader
-	err error
+	r     io.Reader
+	err   error
+	sum   uint32
+	tail  []byte // the last footerBytes
+	table *crc32.Table
 }
 
 func (s *sourceReader) Read(p []byte) (int, error) {
@@ -153,18 +175,35 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	if err != nil && err != io.EOF { //nolint:errorlint // as io.Reader has it; a connection that is cut is no end
 		s.err = err
 	}
+	s.note(p[:n])
 	return n, err
+}
+
+func (s *sourceReader) note(p []byte) {
+	if len(p) >= footerBytes {
+		s.sum = crc32.Update(s.sum, s.table, s.tail)
+		s.sum = crc32.Update(s.sum, s.table, p[:len(p)-footerBytes])
+		s.tail = append(s.tail[:0], p[len(p)-footerBytes:]...)
+		return
+	}
+	s.tail = append(s.tail, p...)
+	if over := len(s.tail) - footerBytes; over > 0 {
+		s.sum = crc32.Update(s.sum, s.table, s.tail[:over])
+		s.tail = append(s.tail[:0], s.tail[over:]...)
+	}
+}
+
+// intact reports that the file ends with its checksum.
+func (s *sourceReader) intact() bool {
+	return bytes.Equal(s.tail, binary.BigEndian.AppendUint32([]byte(snapshotFooter), s.sum))
 }
 
 type entryReader struct {
 	source *sourceReader
 	in     *snappy.Reader
-	table  *crc32.Table
-	sum    uint32
 	count  int64
 	buf    []byte // the entry
 	last   []byte // key
-	head   []byte // scratch
 }
 
 func (e *entryReader) classify(err error) error {
@@ -211,8 +250,6 @@ func (e *entryReader) next() (at Entry, more bool, err error) {
 	if keyLen-1 > entryKeyBytesMax || valueLen > entryValueBytesMax+1 {
 		return at, false, fmt.Errorf("a key of %d and a value of %d bytes", keyLen-1, valueLen)
 	}
-	e.head = binary.AppendUvarint(binary.AppendUvarint(e.head[:0], keyLen), valueLen)
-	e.sum = crc32.Update(e.sum, e.table, e.head)
 	keyLen--
 	size := int(keyLen)
 	if valueLen > 0 {
@@ -221,7 +258,6 @@ func (e *entryReader) next() (at Entry, more bool, err error) {
 	if err := e.fill(size); err != nil {
 		return at, false, err
 	}
-	e.sum = crc32.Update(e.sum, e.table, e.buf)
 	at.Key = e.buf[:keyLen:keyLen]
 	if valueLen > 0 {
 		at.Value = e.buf[keyLen:]
@@ -262,10 +298,6 @@ func (e *entryReader) end() error {
 	if err != nil {
 		return err
 	}
-	var sum [4]byte
-	if _, err := io.ReadFull(e.in, sum[:]); err != nil {
-		return err
-	}
 	switch _, err := e.in.ReadByte(); {
 	case err == nil:
 		return errors.New("something follows its end")
@@ -275,8 +307,8 @@ func (e *entryReader) end() error {
 		return e.source.err
 	case count != uint64(e.count):
 		return fmt.Errorf("it says that it has %d entries", count)
-	case binary.BigEndian.Uint32(sum[:]) != e.sum:
-		return errors.New("its entries do not match their checksum")
+	case !e.source.intact():
+		return errors.New("it does not match its checksum")
 	}
 	return nil
 }

@@ -44,7 +44,9 @@ func readAll(file []byte) (entries []store.Entry, err error) {
 // TestSnapshotFileGolden pins the format (docs/format/snapshot-file.md).
 func TestSnapshotFileGolden(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "", hex.EncodeToString(snapshotFile(t, someEntries())))
+	require.Equal(t, "544d4b534e41500"+"1"+"ff060000734e61507059"+"01180000"+"97806ad9"+
+		"0404"+"000161"+"6f6e65"+"0401"+"000162"+"0400"+"000163"+"0003"+"80040000"+"75db0eee",
+		hex.EncodeToString(snapshotFile(t, someEntries())))
 	require.Equal(t, "", hex.EncodeToString(snapshotFile(t, nil)))
 	got, err := readAll(snapshotFile(t, someEntries()))
 	require.NoError(t, err)
@@ -94,27 +96,21 @@ func TestTruncatedSnapshotFiles(t *testing.T) {
 	require.ErrorAs(t, err, &damage, "a second stream behind the first")
 }
 
-// Every bit that flips is noticed, unless what is read is the same all the same.
 func TestFlippedBitsInSnapshotFiles(t *testing.T) {
 	t.Parallel()
-	want, file := largeFile(t, 700)
-	unnoticed := 0
+	_, file := largeFile(t, 700)
 	for i := range file {
 		for bit := range 8 {
 			if i > 200 && i < len(file)-200 && (i+bit)%61 != 0 {
 				continue
 			}
 			file[i] ^= 1 << bit
-			got, err := readAll(file)
+			_, err := readAll(file)
 			file[i] ^= 1 << bit
-			if err == nil {
-				unnoticed++
-				require.Equal(t, want, got, "bit %d of byte %d", bit, i)
-			}
+			require.Error(t, err, "bit %d of byte %d", bit, i)
 		}
 	}
-	require.Less(t, unnoticed, 10)
-	// A whole chunk that turns into padding is skipped by the framing: the checksum over all entries tells.
+	// A chunk of entries that turns into padding is skipped by the framing.
 	skipped := bytes.Clone(file)
 	skipped[8+10] = 0xfe
 	_, err := readAll(skipped)

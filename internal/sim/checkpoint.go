@@ -112,6 +112,7 @@ func (c *Cluster) deliver(in *instance) error {
 	m := co.control[in.at]
 	in.at++
 	if m.over != 0 {
+		in.over = append(in.over, m.over)
 		in.known = slices.DeleteFunc(in.known, func(b checkpointing.Barrier) bool { return b.ID == m.over })
 	} else {
 		in.known = append(in.known, m.triggered)
@@ -131,6 +132,9 @@ func (c *Cluster) deliver(in *instance) error {
 
 // join tells a task that starts what is in progress, as far as its instance knows.
 func (c *Cluster) join(m *member) error {
+	for _, id := range m.on.over {
+		m.task.Abandon(id)
+	}
 	for _, b := range m.on.known {
 		m.task.Checkpoint(b)
 	}

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/processor"
@@ -81,9 +83,10 @@ func (e *Events) Add(other Events) {
 // instance is a process: the tasks that one transaction covers.
 type instance struct {
 	dir string
-	// at is up to where the instance has read the control topic, known what is in progress by it.
+	// at is up to where the instance has read the control topic, known what is in progress by it, over what has ended.
 	at    int
 	known []checkpointing.Barrier
+	over  []int64
 }
 
 // member is a task, which is on one instance at a time, with what a broker keeps for it.
@@ -260,7 +263,26 @@ func (c *Cluster) Settle() error {
 			}
 		}
 	}
-	return fmt.Errorf("sim: still busy after %d rounds", stepsMax)
+	return fmt.Errorf("sim: still busy after %d rounds: %s", stepsMax, c.busy())
+}
+
+// busy says who has something to do.
+func (c *Cluster) busy() string {
+	var s strings.Builder
+	for _, m := range c.members {
+		for _, tp := range m.cfg.Inputs {
+			if p := m.positions[tp]; p.Offset < int64(len(c.logs[tp])) {
+				fmt.Fprintf(&s, "task %s reads %s at %d of %d (%+v); ", m.cfg.ID, tp, p.Offset, len(c.logs[tp]), p.Ahead)
+			}
+		}
+		if m.task.Dirty() {
+			fmt.Fprintf(&s, "task %s is dirty; ", m.cfg.ID)
+		}
+	}
+	if !c.settled() {
+		fmt.Fprintf(&s, "checkpoints %v are in progress", slices.Collect(maps.Keys(c.coordinator.active)))
+	}
+	return s.String()
 }
 
 const (

@@ -178,7 +178,7 @@ func (c *Cluster) crash(in *instance) error {
 		m.task = nil
 	}
 	if c.coordinator != nil && c.cfg.Rand.IntN(2) == 0 {
-		in.at, in.known = 0, nil // a new process reads the control topic while its tasks run already
+		in.at, in.known, in.over = 0, nil, nil // a new process reads the control topic while its tasks run already
 	}
 	for _, m := range members {
 		if !stays {

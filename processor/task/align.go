@@ -32,6 +32,8 @@ type alignment struct {
 	active []*checkpoint // by id
 	// newest is the highest id heard of. A barrier of another one is not answered: all barriers come in the order of ids.
 	newest int64
+	// ended are newer ones that are over.
+	ended []int64
 	// begun is the newest checkpoint of which a barrier was taken or a cut made, started is what it was when the task
 	// started: those checkpoints it cannot take part in, since nobody knows any more what it had done for them.
 	begun, started int64
@@ -89,7 +91,7 @@ func (t *Task) Checkpoint(b checkpointing.Barrier) {
 		return
 	}
 	c := a.find(b.ID)
-	if c == nil && b.ID <= a.newest {
+	if c == nil && !a.follows(b.ID) {
 		if b.ID <= a.started {
 			a.declined = append(a.declined, checkpointing.Decline{
 				ID: b.ID, Task: t.cfg.ID, Reason: "the task was started anew in the middle of it", NotRunning: true,
@@ -111,7 +113,9 @@ func (t *Task) Checkpoint(b checkpointing.Barrier) {
 // Abandon says that a checkpoint was aborted: what is held back for it is let go, and its barriers are ignored.
 func (t *Task) Abandon(id int64) {
 	a := t.alignment
-	a.newest = max(a.newest, id)
+	if id > a.newest {
+		a.ended = append(a.ended, id)
+	}
 	if a.paused == id {
 		a.paused, a.stale = 0, true
 	}
@@ -168,6 +172,9 @@ func (a *alignment) find(id int64) *checkpoint {
 	return nil
 }
 
+// follows tells whether a checkpoint that is not active can be: one that is over is not begun again.
+func (a *alignment) follows(id int64) bool { return id > a.newest && !slices.Contains(a.ended, id) }
+
 // follow begins to pay attention to a checkpoint.
 func (a *alignment) follow(b checkpointing.Barrier) *checkpoint {
 	if len(a.active) == checkpointsMax {
@@ -175,6 +182,7 @@ func (a *alignment) follow(b checkpointing.Barrier) *checkpoint {
 	}
 	c := newCheckpoint(b, a)
 	a.newest = b.ID
+	a.ended = slices.DeleteFunc(a.ended, func(id int64) bool { return id <= b.ID })
 	a.active = append(a.active, c)
 	a.holdFlushes()
 	return c

@@ -1,7 +1,6 @@
 package task_test
 
 import (
-	"fmt"
 	"maps"
 	"testing"
 
@@ -351,7 +350,24 @@ func TestChannelsOf(t *testing.T) {
 	require.NoError(t, err)
 	got := task.ChannelsOf(plan, func(topic string) string { return "app-" + topic },
 		func(sub int32) int32 { return sub + 1 })
-	for id, c := range got {
-		t.Log(id, fmt.Sprintf("%+v", *c))
+	const registration, response = "app-fk-subscription-registration-topic", "app-fk-subscription-response-topic"
+	ids := func(sub int32) (ids []record.TaskID) {
+		for p := range sub + 1 {
+			ids = append(ids, record.TaskID{Subtopology: sub, Partition: p})
+		}
+		return ids
 	}
+	require.Equal(t, map[int32]*task.Channels{
+		0: {
+			Upstreams: map[string][]record.TaskID{}, Cyclic: map[string]bool{}, Downstream: []string{"app-one-repartition"},
+		},
+		1: {
+			Upstreams: map[string][]record.TaskID{"app-one-repartition": ids(0), response: ids(2)},
+			Cyclic:    map[string]bool{response: true}, Downstream: []string{registration},
+		},
+		2: {
+			Upstreams: map[string][]record.TaskID{registration: ids(1)}, Cyclic: map[string]bool{registration: true},
+			Downstream: []string{response},
+		},
+	}, got, "the join sends both ways between 1 and 2")
 }

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"fmt"
 	"log/slog"
 	"math"
 	"slices"
@@ -99,7 +100,7 @@ func (a *alignment) followed(data []byte) *checkpoint {
 		return nil
 	}
 	c := a.find(b.ID)
-	if c == nil && b.ID > a.newest {
+	if c == nil && a.follows(b.ID) {
 		c = a.follow(b)
 	}
 	return c
@@ -116,6 +117,12 @@ func (a *alignment) seen(l *lane, ch int, data []byte, offset int64) {
 	}
 	c.sighted[l.first+ch] = offset
 	c.unseen--
+	for _, older := range slices.Clone(a.active) {
+		if older.ID < c.ID && older.sighted[l.first+ch] == notYet {
+			// Every task sends its barriers in order: the older one's will not come any more.
+			a.decline(older, fmt.Sprintf("task %s has sent a barrier of checkpoint %d, and none of this one", l.upstream[ch], c.ID))
+		}
+	}
 	a.decide(c)
 }
 

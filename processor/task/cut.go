@@ -30,11 +30,21 @@ func (a *alignment) holdFlushes() {
 
 // snapshotterOf is how cuts get at the state of a set; nil if there is none to get.
 func snapshotterOf(set *store.Set, stores int) snapshotter {
-	s, ok := any(set).(snapshotter)
-	if !ok || stores == 0 {
+	if stores == 0 {
 		return nil
 	}
-	return s
+	return setSnapshots{set}
+}
+
+// setSnapshots are the snapshots of a set of stores.
+type setSnapshots struct{ *store.Set }
+
+func (s setSnapshots) Snapshot() (checkpointing.Snapshot, error) {
+	frozen, err := s.Set.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return frozen, nil
 }
 
 // mayCut tells whether a cut would be quick: while a flush runs, freezing has to wait for it.

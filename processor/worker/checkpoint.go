@@ -29,6 +29,9 @@ func (w *Worker) Checkpoint(ctx context.Context, b checkpointing.Barrier) error 
 func (w *Worker) CheckpointEnded(ctx context.Context, id int64) error {
 	return w.do(ctx, func(context.Context) error {
 		w.triggered = slices.DeleteFunc(w.triggered, func(b checkpointing.Barrier) bool { return b.ID == id })
+		if w.ended = append(w.ended, id); len(w.ended) > endedMax {
+			w.ended = w.ended[1:]
+		}
 		for _, r := range w.tasks {
 			r.task.Abandon(id)
 			delete(r.syncMs, id)
@@ -38,8 +41,15 @@ func (w *Worker) CheckpointEnded(ctx context.Context, id int64) error {
 	})
 }
 
+// endedMax bounds how many checkpoints that are over a worker remembers. Of an older one, or one from before the worker
+// started, a task gives up waiting when a newer barrier comes, or after its timeout.
+const endedMax = 32
+
 // join lets a task that starts take part in what is in progress, if it can.
 func (w *Worker) join(r *running) {
+	for _, id := range w.ended {
+		r.task.Abandon(id)
+	}
 	for _, b := range w.triggered {
 		if w.cfg.Guarantee == eos.AtLeastOnce {
 			// An owner before may have sent its barriers without committing: a second cut would lie elsewhere.

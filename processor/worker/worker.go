@@ -64,6 +64,8 @@ type Worker struct {
 	failed   error // what a command met that ends the worker
 	// triggered are the checkpoints in progress, for tasks that come later.
 	triggered []checkpointing.Barrier
+	// ended are the last checkpoints that are over: a task that comes may read barriers of them.
+	ended []int64
 }
 
 // running is a task in the hands of a worker.
