@@ -312,9 +312,9 @@ type chunk struct {
 	bounds []int
 }
 
-// scanAt yields the entries with lo <= key as of a version that is pinned. It takes them out in chunks and holds no lock
-// while the loop body runs, which may wait for a network: neither Close nor an ingest waits for it. The slices hold
-// until the next step.
+// scanAt yields the entries with lo <= key as of a version that is pinned. It takes them out in chunks and holds no
+// lock while the loop body runs, which may wait for a network: neither Close nor an ingest waits for it. The slices
+// hold until the next step.
 func (e *badgerEngine) scanAt(ctx context.Context, version uint64, lo []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var c chunk

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -22,7 +23,7 @@ const (
 )
 
 // changes are what the flushes of a set wrote, a file for each: what [Snapshot.Since] reads. They are of no use to
-// another set, even on the same directory. Not being able to keep them is no error: the next snapshot is a full one then.
+// another set, even on the same directory. Not being able to keep them is no error: the next snapshot is a full one.
 //
 // Safe for concurrent use: flushes write, snapshots read, and whoever keeps snapshots forgets.
 type changes struct {
@@ -203,8 +204,8 @@ func (c *changes) removeLocked(f *changeFile) {
 	}
 }
 
-// since returns the files with the changes behind one version up to another, the newest first, and keeps them until they
-// are released. false: they are not known.
+// since returns the files with the changes behind one version up to another, the newest first, and keeps them until
+// they are released. false: they are not known.
 func (c *changes) since(base, version uint64) ([]*changeFile, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -212,8 +213,8 @@ func (c *changes) since(base, version uint64) ([]*changeFile, bool) {
 		return nil, false
 	}
 	var files []*changeFile
-	for i := len(c.mu.files) - 1; i >= 0; i-- {
-		if f := c.mu.files[i]; f.version > base && f.version <= version {
+	for _, f := range slices.Backward(c.mu.files) {
+		if f.version > base && f.version <= version {
 			f.readers++
 			files = append(files, f)
 		}

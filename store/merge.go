@@ -7,8 +7,8 @@ import (
 	"iter"
 )
 
-// MergeEntries merges sequences in key order into one: of each key the entry of the first sequence that has it. Deletions
-// stay: the result is again a set of changes. The slices hold until the next step.
+// MergeEntries merges sequences in key order into one: of each key the entry of the first sequence that has it.
+// Deletions stay: the result is again a set of changes. The slices hold until the next step.
 func MergeEntries(newestFirst ...iter.Seq2[Entry, error]) iter.Seq2[Entry, error] {
 	return merge(newestFirst, false)
 }

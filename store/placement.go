@@ -28,8 +28,9 @@ type placing interface {
 	placement(key []byte) (Placement, []byte, error)
 }
 
-// PartitionKey says where a record of a store's changelog belongs, and by which key: the encoded key of the records that
-// chose the partition, without window, time or tag. Values of clocks are eight bytes, big endian; see [ClockValue].
+// PartitionKey says where a record of a store's changelog belongs, and by which key: the encoded key of the records
+// that chose the partition, without window, time or tag. [ClockValue] reads the values of records that belong
+// everywhere.
 func (s *Set) PartitionKey(storeName string, r record.Raw) (where Placement, key []byte, err error) {
 	i, ok := s.byName[storeName]
 	if !ok {

@@ -158,5 +158,4 @@ func TestChangelogRecordsOfAnything(t *testing.T) {
 	for _, err := range store.ChangelogRecords("other", store.TypeKeyValue, sequence([]store.Entry{names})) {
 		require.ErrorContains(t, err, "no such store")
 	}
-
 }

@@ -40,7 +40,7 @@ func rowParts(storeType string) (parts [4]rowPart, tagged bool, err error) {
 	case TypeVersioned:
 		parts[clockTag], parts[oldTag], parts[latestTag] = partDerived, partHistory, partRows
 	case TypeCustom:
-		return parts, false, errors.New("it is a custom store, which keeps its state itself: it is restored from its changelog")
+		return parts, false, errors.New("it is a custom store, which keeps its state itself: its changelog restores it")
 	default:
 		return parts, false, fmt.Errorf("stores of type %q are unknown: was the snapshot made by a newer release?", storeType)
 	}
@@ -162,6 +162,7 @@ func (c *rowReader) row(key, value []byte) (more bool, err error) {
 		return c.clock(key, value)
 	case partUnknown:
 		return false, errors.New("it is of no known kind: was the snapshot made by a newer release?")
+	case partRows, partHistory:
 	}
 	if len(value) < timestampBytes {
 		return false, errShortRow

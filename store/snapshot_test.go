@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -77,9 +78,9 @@ func TestSnapshotIsPinned(t *testing.T) {
 	put := func(n int64) {
 		for i := range keys {
 			if (i+int(n))%7 == 0 {
-				require.NoError(t, c.Delete(fmt.Sprint(i)))
+				require.NoError(t, c.Delete(strconv.Itoa(i)))
 			} else {
-				require.NoError(t, c.Put(fmt.Sprint(i), n))
+				require.NoError(t, c.Put(strconv.Itoa(i), n))
 			}
 		}
 		b.commit()
@@ -253,7 +254,7 @@ func TestHeldFlushesYieldToMemory(t *testing.T) {
 	b.HoldFlushes(true)
 	most := 0
 	for i := range 200_000 {
-		require.NoError(t, kv[string, int64](t, b, "c").Put(fmt.Sprint(i), 1))
+		require.NoError(t, kv[string, int64](t, b, "c").Put(strconv.Itoa(i), 1))
 		if i%2000 == 0 {
 			b.commit()
 			most = max(most, b.MemoryBytes())

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,7 +71,8 @@ func (z *zoo) show(b *bench) (all []string) {
 }
 
 func (z *zoo) key() string {
-	return []string{"", "a", "ab", "a\x00", "b", "a\x00\x00\x00\x00\x00\x01\x86\xa0", "longer than sixteen bytes"}[z.rng.IntN(7)]
+	keys := []string{"", "a", "ab", "a\x00", "b", "a\x00\x00\x00\x00\x00\x01\x86\xa0", "longer than sixteen bytes"}
+	return keys[z.rng.IntN(len(keys))]
 }
 
 // when draws a time near now, mostly before it.
@@ -245,12 +247,12 @@ func unjoinedAnimal() animal {
 			c, err := s.Clock("observed")
 			require.NoError(t, err)
 			return append(drain(t, s.All(), func(e store.UnjoinedEntry[string, string, string]) string {
-				row := fmt.Sprint(e.Key, e.Time, e.Side)
+				row := []string{fmt.Sprint(e.Key, e.Time, e.Side)}
 				for i := range e.Len() {
 					left, right := e.Value(i)
-					row += " " + left + "," + right
+					row = append(row, left+","+right)
 				}
-				return row
+				return strings.Join(row, " ")
 			}), fmt.Sprint("observed ", c.Now()))
 		},
 	}
@@ -262,7 +264,8 @@ func timeBufferAnimal() animal {
 		write: func(z *zoo) error {
 			s := timeBuffer(z.t, z.bench)
 			if z.rng.IntN(10) == 0 {
-				for range s.Take(z.when()) {
+				for _, err := range s.Take(z.when()) {
+					require.NoError(z.t, err)
 					break
 				}
 			}

@@ -32,7 +32,8 @@ const snapshotFooter = "\x80\x04\x00\x00"
 const footerBytes = len(snapshotFooter) + 4
 
 // ErrNewerFormat says that a file was written by a newer release, which may lay it out in another way.
-var ErrNewerFormat = errors.New("store: the format is newer than this program: use the release that wrote it, or a later one")
+var ErrNewerFormat = errors.New(
+	"store: the format is newer than this program: use the release that wrote it, or a later one")
 
 // DamageError says that a file of a snapshot cannot be read to its end: it is cut off, or its bytes have changed. The
 // action: use another snapshot. What was read before it must not be used.
@@ -172,7 +173,7 @@ type sourceReader struct {
 
 func (s *sourceReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // as io.Reader has it; a connection that is cut is no end
+	if err != nil && err != io.EOF { // a connection that is cut is no end
 		s.err = err
 	}
 	s.note(p[:n])
