@@ -132,7 +132,7 @@ func (x *export) increment(ctx context.Context, target storage.Storage, out *Tas
 		return err
 	}
 	if f.Entries > 0 {
-		out.Files = append(base.chain, f)
+		out.Files = append(out.Files, f)
 		out.Bytes = f.Bytes
 	}
 	if soon {
@@ -206,8 +206,8 @@ func (x *export) name(kind FileKind) string {
 	return fileName(x.trigger.Location, x.cut.Task, version, mark, hex.EncodeToString(unique[:]))
 }
 
-// store writes a file; what passes is tried again until the checkpoint has timed out, under another name each time, since
-// the last bytes of a failed attempt may still arrive.
+// store writes a file; what passes is tried again until the checkpoint has timed out, under another name each time,
+// since the last bytes of a failed attempt may still arrive.
 func (x *export) store(
 	ctx context.Context, target storage.Storage, kind FileKind,
 	entries func(context.Context) iter.Seq2[store.Entry, error],

@@ -23,8 +23,9 @@ type ExporterConfig struct {
 	// ForgetChanges says that no later snapshot of a task will be asked for what changed since a version below upTo:
 	// [store.Set.ForgetChanges]. It is called from any goroutine, with no lock held. May be nil.
 	ForgetChanges func(task record.TaskID, upTo uint64)
-	// InFlight reads the records of a range, which a savepoint keeps copies of: those of the task Range.From alone, without
-	// barriers, with the headers that an operator sees. May be nil if nothing is ever in flight when a savepoint is made.
+	// InFlight reads the records of a range, which a savepoint keeps copies of: those of the task Range.From alone,
+	// without barriers, with the headers that an operator sees. May be nil if nothing is ever in flight when a savepoint
+	// is made.
 	InFlight func(ctx context.Context, r Range) iter.Seq2[record.Raw, error]
 }
 

@@ -48,14 +48,18 @@ func newRealTask(t *testing.T, partition int32, dir string) *realTask {
 
 func (r *realTask) counts() *store.KeyValue[string, int64] {
 	s, _ := r.Store("counts")
-	return s.(*store.KeyValue[string, int64])
+	typed, ok := s.(*store.KeyValue[string, int64])
+	require.True(r.t, ok)
+	return typed
 }
 
 func (r *realTask) put(key string, n int64) {
 	r.t.Helper()
 	require.NoError(r.t, r.counts().PutWithTimestamp(key, n, n*10))
 	s, _ := r.Store("per-minute")
-	require.NoError(r.t, s.(*store.Window[string, int64]).PutWithTimestamp(key, n, n*60_000, n*60_000+5))
+	windows, ok := s.(*store.Window[string, int64])
+	require.True(r.t, ok)
+	require.NoError(r.t, windows.PutWithTimestamp(key, n, n*60_000, n*60_000+5))
 }
 
 func (r *realTask) commit() {

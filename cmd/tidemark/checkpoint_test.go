@@ -28,7 +28,9 @@ func fill(t *testing.T, s storage.Storage, key []byte) {
 	t.Helper()
 	specs := []store.Spec{
 		store.KeyValueSpec("counts", serde.String, serde.Int64),
-		store.WindowSpec("per-minute", serde.String, serde.String, store.WindowConfig{Retention: time.Hour, Grid: time.Minute}),
+		store.WindowSpec("per-minute", serde.String, serde.String, store.WindowConfig{
+			Retention: time.Hour, Grid: time.Minute,
+		}),
 	}
 	set, err := store.OpenSet(t.Context(), store.SetConfig{Dir: t.TempDir(), Specs: specs, TrackChanges: true})
 	require.NoError(t, err)
@@ -64,7 +66,8 @@ func fill(t *testing.T, s storage.Storage, key []byte) {
 			}
 			done <- s
 		})
-		p := checkpointing.Publish{Trigger: tr, Tasks: []checkpointing.TaskSnapshot{<-done}, CompletedMs: tr.TriggeredMs + 2500}
+		tasks := []checkpointing.TaskSnapshot{<-done}
+		p := checkpointing.Publish{Trigger: tr, Tasks: tasks, CompletedMs: tr.TriggeredMs + 2500}
 		require.NoError(t, checkpointing.PublishManifest(t.Context(), s, p.Manifest(checkpointing.Application{
 			ID: "orders", Stores: []checkpointing.StoreInfo{
 				{Name: "per-minute", Type: store.TypeWindow, KeySerde: "string", ValueSerde: "string"},
@@ -97,7 +100,8 @@ func TestCheckpointAndSavepoint(t *testing.T) {
 	require.Regexp(t, `^9 +other/chk-9 +unusable`, lines[4])
 	require.Contains(t, text, "it is damaged")
 	var list []listed
-	require.NoError(t, json.Unmarshal([]byte(command(t, 0, "checkpoint", "list", at, "--application-id", "orders", "-output", "json")), &list))
+	text = command(t, 0, "checkpoint", "list", at, "--application-id", "orders", "-output", "json")
+	require.NoError(t, json.Unmarshal([]byte(text), &list))
 	require.Len(t, list, 3)
 	require.Equal(t, int64(2500), list[1].DurationMs)
 	require.Greater(t, list[1].StateBytes, list[1].Bytes, "an increment")
@@ -107,7 +111,8 @@ func TestCheckpointAndSavepoint(t *testing.T) {
 	require.Regexp(t, `(?m)^counts +0 +key-value +string +int64`, text)
 	require.Regexp(t, `(?m)^0_0 +2 +.* 2 +0 .*in-0@42`, text)
 	var m checkpointing.Manifest
-	require.NoError(t, json.Unmarshal([]byte(command(t, 0, "savepoint", "inspect", "orders/savepoint-3-c0ffee/", at, "--output=json")), &m))
+	text = command(t, 0, "savepoint", "inspect", "orders/savepoint-3-c0ffee/", at, "--output=json")
+	require.NoError(t, json.Unmarshal([]byte(text), &m))
 	require.Equal(t, checkpointing.KindSavepoint, m.Kind)
 
 	require.Contains(t, command(t, 0, "checkpoint", "verify", "orders/chk-2", at), "orders/chk-2: good, 2 files")
@@ -133,7 +138,8 @@ func TestCheckpointAndSavepoint(t *testing.T) {
 
 	require.Contains(t, command(t, exitError, "savepoint", "dispose", "orders/chk-1", at), "not a savepoint")
 	require.Contains(t, command(t, 0, "savepoint", "dispose", "orders/savepoint-3-c0ffee", at), "deleted, 2 objects")
-	require.Contains(t, command(t, exitError, "savepoint", "inspect", "orders/savepoint-3-c0ffee", at), "no checkpoint or savepoint")
+	text = command(t, exitError, "savepoint", "inspect", "orders/savepoint-3-c0ffee", at)
+	require.Contains(t, text, "no checkpoint or savepoint")
 }
 
 func TestStateDump(t *testing.T) {
@@ -158,7 +164,8 @@ func TestStateDump(t *testing.T) {
 	rows := dump("orders/chk-2", "counts", "--key", "string", "--value", "int64")
 	require.Len(t, rows, 3)
 	require.Equal(t, map[string]any{
-		"task": "0_0", "timestamp": float64(1002), "key": map[string]any{"base64": "YWxpY2U=", "text": "alice", "decoded": "alice"},
+		"task": "0_0", "timestamp": float64(1002),
+		"key":   map[string]any{"base64": "YWxpY2U=", "text": "alice", "decoded": "alice"},
 		"value": map[string]any{"base64": "AAAAAAAAAAI=", "decoded": float64(2)},
 	}, rows[0])
 	require.NotContains(t, rows[1]["key"], "text", "it is not printable")
@@ -173,17 +180,22 @@ func TestStateDump(t *testing.T) {
 		}
 	}
 	require.Equal(t, []any{
-		[]any{float64(1), "1970-01-01T00:01:00.000Z", "w"}, []any{float64(1), "1970-01-01T00:02:00.000Z", "w"},
+		[]any{float64(1), "1970-01-01T00:01:00.000Z", "w"},
+		[]any{float64(1), "1970-01-01T00:02:00.000Z", "w"},
 		[]any{float64(1), "1970-01-01T00:03:00.000Z", "w"},
 	}, windows)
 
-	require.Contains(t, command(t, exitError, "state", "dump", "orders/chk-1", "counts"), "it is encrypted with the key")
-	require.Contains(t, command(t, exitError, "state", "dump", "orders/chk-1", "missing"), `no store "missing"`)
-	require.Contains(t, command(t, exitError, "state", "dump", "orders/chk-1", "counts", "--key", "colour"), "is none of")
-	require.Contains(t, command(t, exitError, "state", "dump", "orders/chk-1", "counts", "--key", "json,string"), "only one field")
-	require.Contains(t, command(t, exitError, "state", "dump", "orders/chk-1", "counts", "--task", "x"), "not a task id")
+	wrong := func(want string, args ...string) {
+		t.Helper()
+		require.Contains(t, command(t, exitError, append([]string{"state", "dump", "orders/chk-1"}, args...)...), want)
+	}
+	wrong("it is encrypted with the key", "counts")
+	wrong(`no store "missing"`, "missing")
+	wrong("is none of", "counts", "--key", "colour")
+	wrong("only one field", "counts", "--key", "json,string")
+	wrong("not a task id", "counts", "--task", "x")
 	require.NoError(t, os.WriteFile(keyFile, []byte("short"), 0o600))
-	require.Contains(t, command(t, exitError, "state", "dump", "orders/chk-1", "counts", "--encryption-key-file", keyFile), "no key of 32 bytes")
+	wrong("no key of 32 bytes", "counts", "--encryption-key-file", keyFile)
 }
 
 func TestStorageFlag(t *testing.T) {
@@ -201,7 +213,8 @@ func TestStorageFlag(t *testing.T) {
 		require.Contains(t, out, c.want)
 		require.NotContains(t, out, "geheim")
 	}
-	require.Contains(t, command(t, exitError, "checkpoint", "list", "--storage", t.TempDir(), "--output", "xml"), "want text or json")
+	out := command(t, exitError, "checkpoint", "list", "--storage", t.TempDir(), "--output", "xml")
+	require.Contains(t, out, "want text or json")
 	require.Contains(t, command(t, exitError, "checkpoint", "trigger"), "checkpoint trigger is unknown")
 	require.Contains(t, command(t, exitError, "savepoint"), "Usage")
 	require.Contains(t, command(t, exitError, "state", "dump", "x"), "wants 2 arguments, not 1")
@@ -224,6 +237,7 @@ func TestCheckpointsOnS3(t *testing.T) {
 	s, err := s3.Open(server.URL("prod"))
 	require.NoError(t, err)
 	fill(t, s, nil)
-	require.Contains(t, command(t, 0, "checkpoint", "verify", "--all", "--storage", server.URL("prod")), "orders/chk-2: good")
-	require.Contains(t, command(t, 0, "savepoint", "dispose", "orders/savepoint-3-c0ffee", "--storage", server.URL("prod")), "deleted")
+	t.Setenv(storageVariable, server.URL("prod"))
+	require.Contains(t, command(t, 0, "checkpoint", "verify", "--all"), "orders/chk-2: good")
+	require.Contains(t, command(t, 0, "savepoint", "dispose", "orders/savepoint-3-c0ffee"), "deleted")
 }

@@ -46,7 +46,7 @@ func main() {
 var errLoss = errors.New("loss")
 
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // cobra gives the commands the context
 	root.SetArgs(withLongFlags(args))
 	root.SetOut(out)
 	root.SetErr(errs)
@@ -79,7 +79,8 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// withLongFlags lets a single hyphen stand before a long flag too, as with the Go tools. There are no short flags but -h.
+// withLongFlags lets a single hyphen stand before a long flag too, as with the Go tools. There are no short flags but
+// -h.
 func withLongFlags(args []string) []string {
 	long := make([]string, len(args))
 	for i, a := range args {
@@ -106,13 +107,16 @@ func exactly(n int) cobra.PositionalArgs {
 
 // group is a command that only has others below it.
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
-		what := "which command?"
-		if len(args) > 0 {
-			what = fmt.Sprintf("%s %s is unknown", cmd.CommandPath(), strings.Join(args, " "))
-		}
-		return fmt.Errorf("%s\n\n%s", what, cmd.UsageString())
-	}}
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			what := "which command?"
+			if len(args) > 0 {
+				what = fmt.Sprintf("%s %s is unknown", cmd.CommandPath(), strings.Join(args, " "))
+			}
+			return fmt.Errorf("%s\n\n%s", what, cmd.UsageString())
+		},
+	}
 	cmd.AddCommand(below...)
 	return cmd
 }

@@ -63,8 +63,8 @@ func newDiff() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff [OLD.json] NEW.json",
 		Short: "Say what a deployment of another topology would keep and lose",
-		Long: "Compares the description NEW.json with OLD.json, or with what the application runs on --brokers. Prints a line\n" +
-			"for each change, the gravest first. Ends with 1 if a store would be lost.",
+		Long: "Compares the description NEW.json with OLD.json, or with what the application runs on --brokers. Prints a\n" +
+			"line for each change, the gravest first. Ends with 1 if a store would be lost.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if c.brokers != "" {
 				return exactly(1)(cmd, args)

@@ -108,7 +108,7 @@ func (r *reader) reopen(cause error) error {
 		if err == nil {
 			return nil
 		}
-		if !bool(r.s.retryer.IsErrorRetryable(err)) {
+		if !r.s.retryer.IsErrorRetryable(err) {
 			return r.s.fail("read", r.name, err)
 		}
 		cause = err
