@@ -23,11 +23,13 @@ type CheckpointStatus struct {
 	Coordinator bool
 	// Config is as it is in force, with what was changed at run time.
 	Config checkpointing.Config
-	// Completed, Failed, Savepoints and FailedSavepoints were counted since this instance began to run.
-	Completed, Failed, Savepoints, FailedSavepoints int64
+	// Completed, Failed, Skipped, Savepoints and FailedSavepoints were counted since this instance began to run. Skipped
+	// are checkpoints that were given up because tasks were being restored or moved, or because a newer one was quicker.
+	Completed, Failed, Skipped, Savepoints, FailedSavepoints int64
 	// InProgress are checkpoints and savepoints that are being made.
 	InProgress []CheckpointProgress
-	// LastCompleted, LastSavepoint and LastFailed are nil if there is none. In them is what each task took.
+	// LastCompleted, LastSavepoint and LastFailed are those of the history, nil if there is none. In them is what each task
+	// took.
 	LastCompleted, LastSavepoint *checkpointing.Completed
 	LastFailed                   *checkpointing.Aborted
 	// LastRestored is the snapshot that a task of this instance was restored from last; nil if none was.
@@ -59,24 +61,33 @@ type RestoredSnapshot struct {
 
 // checkpointCounts count since the instance began to run; they are the App's, to outlive an incarnation.
 type checkpointCounts struct {
-	completed, failed, savepoints, failedSavepoints int64
+	completed, failed, skipped, savepoints, failedSavepoints int64
 	restored                                        *RestoredSnapshot
 }
 
-func (m *checkpoints) count(savepoint, completed bool) {
-	a := m.in.app
+// counting calls do with the counts.
+func (a *App) counting(do func(c *checkpointCounts)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c := &a.mu.checkpoints
-	switch {
-	case savepoint && completed:
+	do(&a.mu.checkpoints)
+}
+
+func (c *checkpointCounts) completion(done *checkpointing.Completed) {
+	if done.Savepoint {
 		c.savepoints++
-	case savepoint:
-		c.failedSavepoints++
-	case completed:
+	} else {
 		c.completed++
-	default:
+	}
+}
+
+func (c *checkpointCounts) abortion(a *checkpointing.Aborted) {
+	switch {
+	case a.Savepoint:
+		c.failedSavepoints++
+	case a.Counted:
 		c.failed++
+	default:
+		c.skipped++
 	}
 }
 
@@ -86,7 +97,7 @@ func (a *App) checkpointStatus(in *incarnation) CheckpointStatus {
 	a.mu.Lock()
 	counts := a.mu.checkpoints
 	a.mu.Unlock()
-	s.Completed, s.Failed, s.LastRestored = counts.completed, counts.failed, counts.restored
+	s.Completed, s.Failed, s.Skipped, s.LastRestored = counts.completed, counts.failed, counts.skipped, counts.restored
 	s.Savepoints, s.FailedSavepoints = counts.savepoints, counts.failedSavepoints
 	if in == nil || in.checkpoints == nil {
 		return s
@@ -108,8 +119,10 @@ func (a *App) checkpointStatus(in *incarnation) CheckpointStatus {
 			s.LastCompleted, s.Retained = c, c.Retained
 		}
 	}
-	if n := len(s.HistoryAborted); n > 0 {
-		s.LastFailed = s.HistoryAborted[n-1]
+	for _, aborted := range s.HistoryAborted {
+		if aborted.Counted || aborted.Savepoint {
+			s.LastFailed = aborted
+		}
 	}
 	return s
 }

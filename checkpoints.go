@@ -189,7 +189,7 @@ func (m *checkpoints) news(said any) {
 			listener.OnTriggered(*said)
 		}
 	case *checkpointing.Completed:
-		m.count(said.Savepoint, true)
+		m.in.app.counting(func(c *checkpointCounts) { c.completion(said) })
 		m.logger.Info("checkpoint completed", slog.Int64("id", said.ID), slog.Bool("savepoint", said.Savepoint),
 			slog.String("location", said.Location), slog.Int64("bytes", said.Bytes),
 			slog.Duration("took", time.Duration(said.CompletedMs-said.TriggeredMs)*time.Millisecond))
@@ -197,7 +197,7 @@ func (m *checkpoints) news(said any) {
 			listener.OnCompleted(*said)
 		}
 	case *checkpointing.Aborted:
-		m.count(said.Savepoint, false)
+		m.in.app.counting(func(c *checkpointCounts) { c.abortion(said) })
 		level := slog.LevelInfo // tasks are restored or move: that is life
 		if said.Counted || said.Savepoint {
 			level = slog.LevelWarn

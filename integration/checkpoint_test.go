@@ -93,6 +93,7 @@ func TestCheckpointsUnderLoad(t *testing.T) {
 			status := first.awaitCheckpoints(8)
 			stop()
 			last := status.LastCompleted
+			require.Zero(t, status.Failed, "%+v", status.LastFailed)
 			require.Len(t, last.Tasks, 8)
 			require.False(t, last.Tasks[0].Unaligned, "nothing overtakes anything where records come in")
 			require.Equal(t, unaligned, last.Tasks[4].Unaligned)
