@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"maps"
@@ -126,7 +125,7 @@ func (s *fakeSnapshot) Release() {
 func newTestExporter(t *testing.T, c Config, change ...func(*ExporterConfig)) *Exporter {
 	t.Helper()
 	ec := ExporterConfig{
-		Config: c.WithDefaults(), Clock: clock.System(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Config: c.WithDefaults(), Clock: clock.System(), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(&ec)

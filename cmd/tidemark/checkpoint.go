@@ -19,15 +19,15 @@ import (
 )
 
 func newCheckpoint() *cobra.Command {
-	return group("checkpoint", "List and verify checkpoints",
+	return group("checkpoint", "Make, list and verify checkpoints",
 		newList(checkpointing.KindCheckpoint), newShow("show", checkpointing.KindCheckpoint),
-		newVerify(checkpointing.KindCheckpoint))
+		newVerify(checkpointing.KindCheckpoint), newTrigger())
 }
 
 func newSavepoint() *cobra.Command {
-	return group("savepoint", "List, inspect, verify and delete savepoints",
+	return group("savepoint", "Make, list, inspect, verify and delete savepoints",
 		newList(checkpointing.KindSavepoint), newShow("inspect", checkpointing.KindSavepoint),
-		newVerify(checkpointing.KindSavepoint), newDispose())
+		newVerify(checkpointing.KindSavepoint), newDispose(), newCreate(), newStop())
 }
 
 // findAll finds checkpoints and savepoints, of all applications if none is given.

@@ -23,6 +23,16 @@ import (
 	"github.com/tidemarkio/tidemark/store"
 )
 
+// typed returns a store of a set.
+func typed[S any](t *testing.T, set *store.Set, name string) S {
+	t.Helper()
+	s, ok := set.Store(name)
+	require.True(t, ok)
+	of, ok := s.(S)
+	require.True(t, ok)
+	return of
+}
+
 // fill stores two checkpoints and a savepoint of an application with one task and two stores.
 func fill(t *testing.T, s storage.Storage, key []byte) {
 	t.Helper()
@@ -35,17 +45,17 @@ func fill(t *testing.T, s storage.Storage, key []byte) {
 	set, err := store.OpenSet(t.Context(), store.SetConfig{Dir: t.TempDir(), Specs: specs, TrackChanges: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, set.Close(false)) }()
-	counts, _ := set.Store("counts")
-	windows, _ := set.Store("per-minute")
+	counts := typed[*store.KeyValue[string, int64]](t, set, "counts")
+	windows := typed[*store.Window[string, string]](t, set, "per-minute")
 	e, err := checkpointing.NewExporter(checkpointing.ExporterConfig{
 		Config: checkpointing.Config{Storage: s, EncryptionKey: key}.WithDefaults(), Clock: clock.System(),
 	})
 	require.NoError(t, err)
 	defer e.Close()
 	for id := int64(1); id <= 3; id++ {
-		require.NoError(t, counts.(*store.KeyValue[string, int64]).PutWithTimestamp("alice", id, 1000+id))
-		require.NoError(t, counts.(*store.KeyValue[string, int64]).PutWithTimestamp(fmt.Sprintf("b\x00b%d", id), 7, 1))
-		require.NoError(t, windows.(*store.Window[string, string]).PutWithTimestamp("w", `{"n":1}`, id*60_000, id*60_000))
+		require.NoError(t, counts.PutWithTimestamp("alice", id, 1000+id))
+		require.NoError(t, counts.PutWithTimestamp(fmt.Sprintf("b\x00b%d", id), 7, 1))
+		require.NoError(t, windows.PutWithTimestamp("w", `{"n":1}`, id*60_000, id*60_000))
 		require.NoError(t, set.Seal(record.Epoch(id), func(string) *record.Batch { return &record.Batch{} }))
 		require.NoError(t, set.Commit(store.Checkpoint{Epoch: record.Epoch(id), WallTimeMs: 5}))
 		snapshot, err := set.Snapshot()
@@ -215,7 +225,7 @@ func TestStorageFlag(t *testing.T) {
 	}
 	out := command(t, exitError, "checkpoint", "list", "--storage", t.TempDir(), "--output", "xml")
 	require.Contains(t, out, "want text or json")
-	require.Contains(t, command(t, exitError, "checkpoint", "trigger"), "checkpoint trigger is unknown")
+	require.Contains(t, command(t, exitError, "checkpoint", "draw"), "checkpoint draw is unknown")
 	require.Contains(t, command(t, exitError, "savepoint"), "Usage")
 	require.Contains(t, command(t, exitError, "state", "dump", "x"), "wants 2 arguments, not 1")
 }

@@ -25,11 +25,15 @@ func (c *cluster) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.applicationID, "application-id", "", "the application's `ID`")
 }
 
+func (c *cluster) config() tidemark.Config {
+	return tidemark.Config{
+		ApplicationID: c.applicationID, Brokers: strings.Split(c.brokers, ","),
+		StateDir: "unused", // it is not touched; without HOME there would be no default for it
+	}
+}
+
 func (c *cluster) plan(ctx context.Context) (*topology.Description, error) {
-	// The state directory is not touched; without HOME there would be no default for it.
-	return tidemark.StoredPlan(ctx, tidemark.Config{
-		ApplicationID: c.applicationID, Brokers: strings.Split(c.brokers, ","), StateDir: "unused",
-	})
+	return tidemark.StoredPlan(ctx, c.config())
 }
 
 func newPlan() *cobra.Command {

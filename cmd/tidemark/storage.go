@@ -34,10 +34,14 @@ func (p *place) flags(cmd *cobra.Command, output bool) {
 	f.StringVar(&p.url, "storage", os.Getenv(storageVariable),
 		"`URL` of the storage: file:///DIR, or s3://BUCKET/PREFIX?endpoint=URL; $"+storageVariable+" is the default")
 	if output {
-		f.StringVar(&p.output, "output", "text", "`FORMAT` of the output: text or json")
-		formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
-		_ = cmd.RegisterFlagCompletionFunc("output", formats) // the flag exists
+		outputFlag(cmd, &p.output)
 	}
+}
+
+func outputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVar(output, "output", "text", "`FORMAT` of the output: text or json")
+	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("output", formats) // the flag exists
 }
 
 func (p *place) keyFlag(cmd *cobra.Command) {
