@@ -110,7 +110,11 @@ func (x *export) increment(ctx context.Context, target storage.Storage, out *Tas
 	}
 	var base basis
 	ok := false
-	x.e.files(x.cut.Task, func(files *taskFiles) { base, ok = files.basis(x.trigger.Base) })
+	x.e.files(x.cut.Task, func(files *taskFiles) {
+		if x.e.mu.fruitless < fruitlessMax {
+			base, ok = files.basis(x.trigger.Base)
+		}
+	})
 	if !ok {
 		return errNoBasis
 	}

@@ -103,8 +103,11 @@ func (t *taskFiles) completed(id int64) (upTo uint64, ok bool) {
 	return upTo, true
 }
 
-// aborted forgets the files of a checkpoint. What was made beside one may be deleted by now.
-func (t *taskFiles) aborted(id int64) {
+// aborted forgets the files of a checkpoint, and tells whether there were some. What was made beside one may be deleted
+// by now.
+func (t *taskFiles) aborted(id int64) bool {
+	before := len(t.sets)
 	t.sets = slices.DeleteFunc(t.sets, func(s fileSet) bool { return s.id == id })
 	t.spare = nil
+	return len(t.sets) < before
 }

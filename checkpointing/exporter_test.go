@@ -145,6 +145,33 @@ func TestExporterIsFullWhenItMustBe(t *testing.T) {
 	require.Equal(t, first.Files, exportCut(t, e, testTrigger(3, 2), f).Files, "an epoch without changes")
 }
 
+// A file that is gone must not make all later checkpoints fail.
+func TestExporterStartsAnewAfterFruitlessCheckpoints(t *testing.T) {
+	t.Parallel()
+	s := mem.New()
+	e := newTestExporter(t, Config{Storage: s})
+	f := newFakeTask(0)
+	f.set("a", "1")
+	first := exportCut(t, e, testTrigger(1, 0), f)
+	require.NoError(t, PublishManifest(t.Context(), s, testManifest(testTrigger(1, 0), first)))
+	e.Completed(1)
+	require.NoError(t, s.Delete(t.Context(), first.Files[0].Name))
+	for id := int64(2); ; id++ {
+		require.Less(t, id, int64(5))
+		f.set("a", strconv.FormatInt(id, 10))
+		tr := testTrigger(id, 1)
+		err := PublishManifest(t.Context(), s, testManifest(tr, exportCut(t, e, tr, f)))
+		if err == nil {
+			e.Completed(id)
+			break
+		}
+		require.ErrorIs(t, err, ErrDamaged)
+		e.Aborted(id)
+	}
+	f.set("b", "1")
+	require.Equal(t, "fi", fileKinds(exportCut(t, e, testTrigger(5, 4), f)))
+}
+
 func TestExporterTriesAgain(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
