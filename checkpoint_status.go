@@ -62,7 +62,7 @@ type RestoredSnapshot struct {
 // checkpointCounts count since the instance began to run; they are the App's, to outlive an incarnation.
 type checkpointCounts struct {
 	completed, failed, skipped, savepoints, failedSavepoints int64
-	restored                                        *RestoredSnapshot
+	restored                                                 *RestoredSnapshot
 }
 
 // counting calls do with the counts.
@@ -93,7 +93,10 @@ func (c *checkpointCounts) abortion(a *checkpointing.Aborted) {
 
 // checkpointStatus collects the status. in is nil while none runs.
 func (a *App) checkpointStatus(in *incarnation) CheckpointStatus {
-	s := CheckpointStatus{Enabled: a.cfg.Checkpointing.Enabled(), Config: a.cfg.Checkpointing}
+	if !a.cfg.Checkpointing.Enabled() {
+		return CheckpointStatus{}
+	}
+	s := CheckpointStatus{Enabled: true, Config: a.cfg.Checkpointing}
 	a.mu.Lock()
 	counts := a.mu.checkpoints
 	a.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// checkpoints is a member's part in checkpoints: it follows the control topic, has its tasks cut, stores their snapshots
-// and says what became of them. Nothing of it delays a task, and if it fails, checkpoints do and processing goes on.
+// checkpoints is a member's part in checkpoints: it follows the control topic, has its tasks cut, stores their
+// snapshots and says what became of them. Nothing of it delays a task, and if it fails, checkpoints do and processing goes on.
 //
 //	control topic ──trigger──► member loop ──barrier──► workers ──cut──► exporter ──ack──► control topic
 //	      ▲                                                                                    │
@@ -25,7 +25,9 @@ type checkpoints struct {
 	topic  record.TopicPartition
 	logger *slog.Logger
 	// from is where news begin on the control topic: what the application was told before is not for this life.
-	from     int64
+	from int64
+	// until is the end that the topic had when we began to read it. Owned by the member loop.
+	until    int64
 	channels map[int32]*task.Channels // by sub-topology
 	exporter *checkpointing.Exporter
 	acks     *ackQueue
@@ -38,7 +40,7 @@ type checkpoints struct {
 		inbox []any // of the member loop: checkpointing.Cut, checkpointing.Decline
 		view  *checkpointing.View
 		parts map[int64]*part
-		// known says that view has reached the end that the topic had when we began.
+		// known says that view has got to until.
 		known bool
 	}
 }
@@ -140,7 +142,7 @@ func (m *checkpoints) follow(ctx context.Context) {
 // tail reads the control topic, from the beginning again after an error.
 func (m *checkpoints) tail(ctx context.Context, heard chan<- controlMessages) {
 	for ctx.Err() == nil {
-		err := tailControl(ctx, m.in.client, m.in.admin, m.topic, func(batch controlMessages) error {
+		err := tailControl(ctx, m.in.client, m.in.admin, m.topic, false, func(batch controlMessages) error {
 			select {
 			case heard <- batch:
 				return nil
@@ -162,6 +164,13 @@ func (m *checkpoints) tail(ctx context.Context, heard chan<- controlMessages) {
 // hear takes messages in. All of a batch are taken before anything is done about them: when we begin, most of what it
 // tells is long over.
 func (m *checkpoints) hear(batch controlMessages) {
+	if batch.begins {
+		m.mu.Lock()
+		m.mu.view, m.mu.known = checkpointing.NewView(), batch.next == 0
+		m.mu.Unlock()
+		m.until = batch.next
+		return
+	}
 	for i, message := range batch.messages {
 		m.mu.Lock()
 		said, err := m.mu.view.Apply(message)
@@ -173,10 +182,11 @@ func (m *checkpoints) hear(batch controlMessages) {
 		if batch.offsets[i] >= m.from && said != nil {
 			m.news(said)
 		}
+		m.from = max(m.from, batch.offsets[i]+1) // nothing is news twice
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mu.known = m.mu.known || batch.next >= m.from
+	m.mu.known = m.mu.known || batch.next >= m.until
 }
 
 // news deals with what was said while this application runs.
@@ -262,8 +272,11 @@ func release(c checkpointing.Cut) {
 // takePart tells the tasks of checkpoints in progress, and of those that have ended.
 func (m *checkpoints) takePart(ctx context.Context) {
 	m.mu.Lock()
-	open := m.mu.view.InProgress()
+	open, known := m.mu.view.InProgress(), m.mu.known
 	m.mu.Unlock()
+	if !known {
+		return
+	}
 	tasks := m.in.manager.Tasks()
 	for _, t := range open {
 		m.mu.Lock()
@@ -282,7 +295,9 @@ func (m *checkpoints) takePart(ctx context.Context) {
 }
 
 // begin has the tasks that run here cut.
-func (m *checkpoints) begin(ctx context.Context, p *part, t *checkpointing.Trigger, tasks map[record.TaskID]*worker.Worker) {
+func (m *checkpoints) begin(
+	ctx context.Context, p *part, t *checkpointing.Trigger, tasks map[record.TaskID]*worker.Worker,
+) {
 	p.handled = make(map[record.TaskID]bool)
 	needs := m.in.committedRepartitions(ctx)
 	m.mu.Lock()
@@ -298,7 +313,7 @@ func (m *checkpoints) begin(ctx context.Context, p *part, t *checkpointing.Trigg
 	p.early = nil
 }
 
-// declineMissed speaks for tasks of ours that were not told: they are being restored, or came when others had been told.
+// declineMissed speaks for tasks of ours that were not told: they are being restored, or came after others were told.
 // The coordinator need not wait for its timeout then.
 func (m *checkpoints) declineMissed(p *part, tasks map[record.TaskID]*worker.Worker) {
 	for id := range tasks {
@@ -361,7 +376,7 @@ func (m *checkpoints) tellWorkers(ctx context.Context, id int64, tell func(w *wo
 func (m *checkpoints) spare(before map[record.TopicPartition]int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.mu.known && m.from > 0 {
+	if !m.mu.known {
 		clear(before)
 	}
 	for _, c := range m.mu.view.Retained() {

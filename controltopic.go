@@ -121,15 +121,26 @@ type controlMessages struct {
 	messages []checkpointing.Message
 	offsets  []int64
 	next     int64 // behind them
+	// begins says that the topic is read from its beginning again, and that it ends at next by now.
+	begins bool
 }
 
-// tailControl reads the control topic from its beginning and hands it over until ctx ends.
+// tailControl reads the control topic from its beginning and hands it over until ctx ends. It begins with the end that
+// the topic has: what lies before it is history, and most of it long over. pending says whether that end includes
+// transactions that are not decided yet.
 func tailControl(
-	ctx context.Context, client *kafka.Client, admin *kafka.Admin, topic record.TopicPartition,
+	ctx context.Context, client *kafka.Client, admin *kafka.Admin, topic record.TopicPartition, pending bool,
 	fn func(controlMessages) error,
 ) error {
 	starts, err := admin.StartOffsets(ctx, []record.TopicPartition{topic})
 	if err != nil {
+		return err
+	}
+	ends, err := admin.EndOffsets(ctx, []record.TopicPartition{topic}, !pending)
+	if err != nil {
+		return err
+	}
+	if err := fn(controlMessages{begins: true, next: ends[topic]}); err != nil {
 		return err
 	}
 	read := func(records []record.Raw, next int64) error {

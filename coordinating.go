@@ -98,14 +98,10 @@ func (k *coordinating) term(ctx context.Context) error {
 	if err := writer.producer.Init(ctx); err != nil { // from here on nobody else writes
 		return fmt.Errorf("depose the coordinator before: %w", err)
 	}
-	ends, err := k.in.admin.EndOffsets(ctx, []record.TopicPartition{k.topic}, false)
-	if err != nil {
-		return err
-	}
 	heard := make(chan controlMessages)
 	failed := make(chan error, 1)
 	background.Go(func() {
-		failed <- tailControl(ctx, k.in.client, k.in.admin, k.topic, func(m controlMessages) error {
+		failed <- tailControl(ctx, k.in.client, k.in.admin, k.topic, true, func(m controlMessages) error {
 			select {
 			case heard <- m:
 				return nil
@@ -115,9 +111,13 @@ func (k *coordinating) term(ctx context.Context) error {
 		})
 	})
 	view := checkpointing.NewView()
-	for at := int64(0); at < ends[k.topic]; {
+	for at, end := int64(-1), int64(0); at < end; {
 		select {
 		case m := <-heard:
+			if m.begins {
+				at, end = 0, m.next
+				continue
+			}
 			k.fold(view, m)
 			at = m.next
 		case err := <-failed:
@@ -141,7 +141,9 @@ func (k *coordinating) term(ctx context.Context) error {
 }
 
 // loop takes what happens, one by one.
-func (t *term) loop(ctx context.Context, background *sync.WaitGroup, heard <-chan controlMessages, failed <-chan error) error {
+func (t *term) loop(
+	ctx context.Context, background *sync.WaitGroup, heard <-chan controlMessages, failed <-chan error,
+) error {
 	clock := t.k.in.app.clock
 	timer := clock.NewTimer(0)
 	defer timer.Stop()

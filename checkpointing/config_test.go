@@ -1,7 +1,6 @@
 package checkpointing
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -38,7 +37,7 @@ func TestConfigMistakes(t *testing.T) {
 		require.ErrorContains(t, err, "Config."+field+" ")
 	}
 	var one *FieldError
-	require.True(t, errors.As(err, &one))
+	require.ErrorAs(t, err, &one)
 	pause := Config{Storage: anyStorage{}, MinPause: time.Second, MaxConcurrent: 2}
 	require.ErrorContains(t, pause.WithDefaults().validated(), "contradicts MinPause")
 	late := Config{AlignedTimeout: time.Hour}

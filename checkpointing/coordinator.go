@@ -129,7 +129,7 @@ type Tidied struct {
 func (Tick) event()      {}
 func (Received) event()  {}
 func (Published) event() {}
-func (Tidied) event()   {}
+func (Tidied) event()    {}
 
 const (
 	// historyMax is how many ended checkpoints the topic tells of (web.checkpoints.history).

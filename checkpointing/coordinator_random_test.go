@@ -38,12 +38,11 @@ type world struct {
 
 // claimant is somebody who believes to be the coordinator.
 type claimant struct {
-	term  int
-	c     *Coordinator
-	todo  []Action
-	read  int // of the log
-	dead  bool
-	never bool // it will not hear of what it published
+	term int
+	c    *Coordinator
+	todo []Action
+	read int // of the log
+	dead bool
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -63,7 +62,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 }
 
-func (w *world) note(format string, args ...any) { *w.history = append(*w.history, fmt.Sprintf(format, args...)) }
+func (w *world) note(format string, args ...any) {
+	*w.history = append(*w.history, fmt.Sprintf(format, args...))
+}
 
 // transcript is what has happened, for who looks for the mistake.
 type transcript []string

@@ -452,7 +452,8 @@ func TestCoordinatorTellsWhatIsInFlight(t *testing.T) {
 	d.after(time.Second).ack(1, 1)
 	id := record.TaskID{}
 	d.receive(AckMessage(Ack{ID: 1, Task: id.String(), Snapshot: &TaskSnapshot{Task: id, InFlight: []Range{
-		{Topic: "r", Partition: 1, Start: 9, End: 12}, {Topic: "r", Partition: 1, Start: 7, End: 8},
+		{Topic: "r", Partition: 1, Start: 9, End: 12},
+		{Topic: "r", Partition: 1, Start: 7, End: 8},
 		{Topic: "r", Start: 1, End: 1},
 	}}}))
 	require.Equal(t, []Need{{Topic: "r", Partition: 1, Offset: 7}}, d.view.Completed()[0].Needs)

@@ -33,9 +33,9 @@ func NewView() *View {
 	}
 }
 
-// Apply takes the next message of the topic in, and returns what it says: a *Trigger, *Ack, *Completed, *Aborted, *Command,
-// *Result, *Overrides, *Stop or *Failed; nil if it deletes its key or is of an unknown kind. A message that cannot be
-// read leaves the view as it was.
+// Apply takes the next message of the topic in, and returns what it says: a *Trigger, *Ack, *Completed, *Aborted,
+// *Command, *Result, *Overrides, *Stop or *Failed; nil if it deletes its key or is of an unknown kind. A message that
+// cannot be read leaves the view as it was.
 func (v *View) Apply(m Message) (said any, err error) {
 	switch {
 	case strings.HasPrefix(m.Key, keyTrigger):

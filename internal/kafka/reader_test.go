@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -100,4 +101,31 @@ func TestReadersInParallel(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestReaderTail follows a partition: what is there, what comes later, and of transactions what is committed.
+func TestReaderTail(t *testing.T) {
+	onBoth(t, func(t *testing.T, env producerEnv) {
+		tp := part(env.topic(t, 1, nil), 0)
+		env.produce(t, tp, "a", "b")
+		stop := errors.New("enough")
+		var got []string
+		err := NewReader(env.client(t)).Tail(testContext(t), tp, 1, func(rs []record.Raw, next int64) error {
+			got = append(got, values(rs)...)
+			switch next {
+			case 2:
+				env.produce(t, tp, "c") // it waits for it
+			case 3:
+				return stop
+			}
+			return nil
+		})
+		require.ErrorIs(t, err, stop)
+		require.Equal(t, []string{"b", "c"}, got)
+
+		ctx, cancel := context.WithCancel(testContext(t))
+		time.AfterFunc(50*time.Millisecond, cancel)
+		err = NewReader(env.client(t)).Tail(ctx, tp, 3, func([]record.Raw, int64) error { return nil })
+		require.ErrorIs(t, err, context.Canceled, "also while it waits")
+	})
 }
