@@ -110,7 +110,11 @@ func (x *export) increment(ctx context.Context, target storage.Storage, out *Tas
 	}
 	var base basis
 	ok := false
-	x.e.files(x.cut.Task, func(files *taskFiles) { base, ok = files.basis(x.trigger.Base) })
+	x.e.files(x.cut.Task, func(files *taskFiles) {
+		if x.e.mu.fruitless < fruitlessMax {
+			base, ok = files.basis(x.trigger.Base)
+		}
+	})
 	if !ok {
 		return errNoBasis
 	}
@@ -132,7 +136,7 @@ func (x *export) increment(ctx context.Context, target storage.Storage, out *Tas
 		return err
 	}
 	if f.Entries > 0 {
-		out.Files = append(base.chain, f)
+		out.Files = append(out.Files, f)
 		out.Bytes = f.Bytes
 	}
 	if soon {
@@ -206,8 +210,8 @@ func (x *export) name(kind FileKind) string {
 	return fileName(x.trigger.Location, x.cut.Task, version, mark, hex.EncodeToString(unique[:]))
 }
 
-// store writes a file; what passes is tried again until the checkpoint has timed out, under another name each time, since
-// the last bytes of a failed attempt may still arrive.
+// store writes a file; what passes is tried again until the checkpoint has timed out, under another name each time,
+// since the last bytes of a failed attempt may still arrive.
 func (x *export) store(
 	ctx context.Context, target storage.Storage, kind FileKind,
 	entries func(context.Context) iter.Seq2[store.Entry, error],

@@ -23,8 +23,9 @@ type ExporterConfig struct {
 	// ForgetChanges says that no later snapshot of a task will be asked for what changed since a version below upTo:
 	// [store.Set.ForgetChanges]. It is called from any goroutine, with no lock held. May be nil.
 	ForgetChanges func(task record.TaskID, upTo uint64)
-	// InFlight reads the records of a range, which a savepoint keeps copies of: those of the task Range.From alone, without
-	// barriers, with the headers that an operator sees. May be nil if nothing is ever in flight when a savepoint is made.
+	// InFlight reads the records of a range, which a savepoint keeps copies of: those of the task Range.From alone,
+	// without barriers, with the headers that an operator sees. May be nil if nothing is ever in flight when a savepoint
+	// is made.
 	InFlight func(ctx context.Context, r Range) iter.Seq2[record.Raw, error]
 }
 
@@ -53,6 +54,8 @@ type Exporter struct {
 		closed bool
 		tasks  map[record.TaskID]*taskFiles
 		jobs   map[*job]struct{}
+		// fruitless counts the checkpoints in a row that were aborted although something was stored for them.
+		fruitless int
 	}
 }
 
@@ -66,6 +69,10 @@ type job struct {
 
 // ErrMoved says that a snapshot was not stored because its task has left the instance.
 var ErrMoved = errors.New("the task has left this instance")
+
+// fruitlessMax is after how many fruitless checkpoints the next one builds on nothing: perhaps a file that they all build
+// on is gone, and none that does could ever complete.
+const fruitlessMax = 2
 
 // Why exports end early.
 var (
@@ -164,6 +171,7 @@ func (e *Exporter) Completed(id int64) {
 	}
 	var changes []change
 	e.mu.Lock()
+	e.mu.fruitless = 0
 	for task, files := range e.mu.tasks {
 		if upTo, ok := files.completed(id); ok {
 			changes = append(changes, change{task, upTo})
@@ -183,8 +191,12 @@ func (e *Exporter) Aborted(id int64) {
 	e.cancel(errAborted, func(j *job) bool { return j.id == id })
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	stored := false
 	for _, files := range e.mu.tasks {
-		files.aborted(id)
+		stored = files.aborted(id) || stored
+	}
+	if stored {
+		e.mu.fruitless++
 	}
 }
 
@@ -252,11 +264,11 @@ func slot(ctx context.Context, slots chan struct{}) (leave func(), err error) {
 	}
 }
 
-// timeout is how long the checkpoint of a trigger may still take.
+// timeout is how long an export may take. It counts from its own beginning, since the trigger's time is that of another
+// clock: usually [Exporter.Aborted] comes before.
 func (e *Exporter) timeout(t Trigger) time.Duration {
-	limit := t.Timeout()
-	if limit <= 0 {
-		limit = e.config.Config.Timeout
+	if limit := t.Timeout(); limit > 0 {
+		return limit
 	}
-	return limit - e.config.Clock.Now().Sub(time.UnixMilli(t.TriggeredMs))
+	return e.config.Config.Timeout
 }

@@ -83,8 +83,8 @@ func (t *taskFiles) stored(s fileSet) {
 	slices.SortFunc(t.sets, func(a, b fileSet) int { return int(a.id - b.id) })
 }
 
-// completed forgets what no later checkpoint builds on. Those that were triggered before this one completed may build on
-// the one before it. It returns the least version that may still be asked for.
+// completed forgets what no later checkpoint builds on. Those that were triggered before this one completed may build
+// on the one before it. It returns the least version that may still be asked for.
 func (t *taskFiles) completed(id int64) (upTo uint64, ok bool) {
 	i := slices.IndexFunc(t.sets, func(s fileSet) bool { return s.id == id })
 	if i < 0 {
@@ -103,8 +103,11 @@ func (t *taskFiles) completed(id int64) (upTo uint64, ok bool) {
 	return upTo, true
 }
 
-// aborted forgets the files of a checkpoint. What was made beside one may be deleted by now.
-func (t *taskFiles) aborted(id int64) {
+// aborted forgets the files of a checkpoint, and tells whether there were some. What was made beside one may be deleted
+// by now.
+func (t *taskFiles) aborted(id int64) bool {
+	before := len(t.sets)
 	t.sets = slices.DeleteFunc(t.sets, func(s fileSet) bool { return s.id == id })
 	t.spare = nil
+	return len(t.sets) < before
 }

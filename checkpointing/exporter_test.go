@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,7 +78,7 @@ func TestExporterBuildsOnTheBase(t *testing.T) {
 	var shapes []string
 	cleaner := Cleaner{ApplicationID: "app", Checkpoints: s}
 	for id := int64(1); id <= 12; id++ {
-		f.set("a", fmt.Sprint(id), "b", strings.Repeat("x", int(id%2)))
+		f.set("a", strconv.FormatInt(id, 10), "b", strings.Repeat("x", int(id%2)))
 		tr := testTrigger(id, id-1)
 		got := exportCut(t, e, tr, f)
 		shapes = append(shapes, fmt.Sprintf("%s %d", fileKinds(got), len(got.Beside)))
@@ -144,14 +145,43 @@ func TestExporterIsFullWhenItMustBe(t *testing.T) {
 	require.Equal(t, first.Files, exportCut(t, e, testTrigger(3, 2), f).Files, "an epoch without changes")
 }
 
+// A file that is gone must not make all later checkpoints fail.
+func TestExporterStartsAnewAfterFruitlessCheckpoints(t *testing.T) {
+	t.Parallel()
+	s := mem.New()
+	e := newTestExporter(t, Config{Storage: s})
+	f := newFakeTask(0)
+	f.set("a", "1")
+	first := exportCut(t, e, testTrigger(1, 0), f)
+	require.NoError(t, PublishManifest(t.Context(), s, testManifest(testTrigger(1, 0), first)))
+	e.Completed(1)
+	require.NoError(t, s.Delete(t.Context(), first.Files[0].Name))
+	for id := int64(2); ; id++ {
+		require.Less(t, id, int64(5))
+		f.set("a", strconv.FormatInt(id, 10))
+		tr := testTrigger(id, 1)
+		err := PublishManifest(t.Context(), s, testManifest(tr, exportCut(t, e, tr, f)))
+		if err == nil {
+			e.Completed(id)
+			break
+		}
+		require.ErrorIs(t, err, ErrDamaged)
+		e.Aborted(id)
+	}
+	f.set("b", "1")
+	require.Equal(t, "fi", fileKinds(exportCut(t, e, testTrigger(5, 4), f)))
+}
+
 func TestExporterTriesAgain(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		op    storagetest.Op
 		fault storagetest.Fault
 	}{
-		{storagetest.OnCreate, storagetest.Refuse}, {storagetest.OnWrite, storagetest.Refuse},
-		{storagetest.OnWrite, storagetest.DiskFull}, {storagetest.OnCommit, storagetest.Refuse},
+		{storagetest.OnCreate, storagetest.Refuse},
+		{storagetest.OnWrite, storagetest.Refuse},
+		{storagetest.OnWrite, storagetest.DiskFull},
+		{storagetest.OnCommit, storagetest.Refuse},
 		{storagetest.OnCommit, storagetest.LostAnswer},
 	} {
 		s := storagetest.NewFaulty(mem.New())
@@ -183,7 +213,9 @@ func TestExporterTriesAgain(t *testing.T) {
 	f.set("a", "1")
 	tr := testTrigger(2, 0)
 	cut := f.cut(tr)
-	cut.Snapshot.(*fakeSnapshot).broken = errors.New("the disk is gone")
+	broken, ok := cut.Snapshot.(*fakeSnapshot)
+	require.True(t, ok)
+	broken.broken = errors.New("the disk is gone")
 	done := make(chan exported, 1)
 	e.Export(tr, cut, func(s TaskSnapshot, err error) { done <- exported{s, err} })
 	require.ErrorContains(t, (<-done).err, "the disk is gone")
@@ -294,7 +326,8 @@ func TestExporterSavepoint(t *testing.T) {
 					continue
 				}
 				raw := record.Raw{
-					Offset: at, Timestamp: at * 10, Key: []byte("k"), Headers: []record.Header{{Key: "h"}, {Key: "i", Value: []byte{}}},
+					Offset: at, Timestamp: at * 10, Key: []byte("k"),
+					Headers: []record.Header{{Key: "h"}, {Key: "i", Value: []byte{}}},
 				}
 				if !yield(raw, nil) {
 					return
@@ -302,7 +335,9 @@ func TestExporterSavepoint(t *testing.T) {
 			}
 		}
 	}
-	e := newTestExporter(t, Config{Storage: checkpoints, SavepointStorage: savepoints}, func(c *ExporterConfig) { c.InFlight = log })
+	e := newTestExporter(t, Config{Storage: checkpoints, SavepointStorage: savepoints}, func(c *ExporterConfig) {
+		c.InFlight = log
+	})
 	f := newFakeTask(1)
 	f.set("a", "1")
 	tr := testTrigger(5, 0)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"maps"
@@ -125,7 +124,9 @@ func (s *fakeSnapshot) Release() {
 // newTestExporter makes an exporter that ends with the test.
 func newTestExporter(t *testing.T, c Config, change ...func(*ExporterConfig)) *Exporter {
 	t.Helper()
-	ec := ExporterConfig{Config: c.WithDefaults(), Clock: clock.System(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	ec := ExporterConfig{
+		Config: c.WithDefaults(), Clock: clock.System(), Logger: slog.New(slog.DiscardHandler),
+	}
 	for _, f := range change {
 		f(&ec)
 	}
@@ -196,10 +197,11 @@ func objects(t *testing.T, s storage.Storage) (names []string) {
 	return names
 }
 
-// fileKinds tells full files from increments: "f", "fii", …
-func fileKinds(s TaskSnapshot) (kinds string) {
-	for _, f := range s.Files {
-		kinds += string(f.Kind[0])
+// fileKinds tells full files from increments: "f", "fii", and so on.
+func fileKinds(s TaskSnapshot) string {
+	all := make([]byte, len(s.Files))
+	for i, f := range s.Files {
+		all[i] = f.Kind[0]
 	}
-	return kinds
+	return string(all)
 }

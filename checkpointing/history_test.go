@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,9 +18,9 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// history drives exporters, manifests and retention through random histories: checkpoints overlap, are aborted, tasks and
-// the coordinator's owner die, the storage fails at every step. Whatever happened, each checkpoint that is retained must be
-// whole, with the state as of its cut; and when all is quiet nothing else may be there.
+// history drives exporters, manifests and retention through random histories: checkpoints overlap, are aborted, tasks
+// and the coordinator's owner die, the storage fails at every step. Whatever happened, each checkpoint that is
+// retained must be whole, with the state as of its cut; and when all is quiet nothing else may be there.
 type history struct {
 	t        *testing.T
 	rng      *rand.Rand
@@ -167,10 +168,14 @@ func (h *history) arm() {
 		op    storagetest.Op
 		fault storagetest.Fault
 	}{
-		{storagetest.OnDelete, storagetest.Refuse}, {storagetest.OnDelete, storagetest.LostAnswer},
-		{storagetest.OnList, storagetest.Deny}, {storagetest.OnOpen, storagetest.Refuse},
-		{storagetest.OnCreate, storagetest.Deny}, {storagetest.OnCommit, storagetest.Deny},
-		{storagetest.OnCommit, storagetest.Partial}, {storagetest.OnWrite, storagetest.DiskFull},
+		{storagetest.OnDelete, storagetest.Refuse},
+		{storagetest.OnDelete, storagetest.LostAnswer},
+		{storagetest.OnList, storagetest.Deny},
+		{storagetest.OnOpen, storagetest.Refuse},
+		{storagetest.OnCreate, storagetest.Deny},
+		{storagetest.OnCommit, storagetest.Deny},
+		{storagetest.OnCommit, storagetest.Partial},
+		{storagetest.OnWrite, storagetest.DiskFull},
 		{storagetest.OnCommit, storagetest.LostAnswer},
 	}
 	f := faults[h.rng.IntN(len(faults))]
@@ -254,13 +259,13 @@ func (h *history) settle() {
 
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(60)
+	seeds := uint64(40)
 	if testing.Short() {
 		seeds = 20
 	}
 	seen := make(map[string]int)
 	for seed := range seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHistory(t, seed)
 				h.run(150)
@@ -333,7 +338,9 @@ func TestCleanKeepsWhatItDoesNotKnow(t *testing.T) {
 func TestCleanFoldersOfSavepoints(t *testing.T) {
 	t.Parallel()
 	s := mem.New()
-	for _, name := range []string{"app/savepoint-3-a/x", "app/savepoint-3-ab/x", "app/savepoint-4-b/MANIFEST.json", "app/chk-1/x"} {
+	for _, name := range []string{
+		"app/savepoint-3-a/x", "app/savepoint-3-ab/x", "app/savepoint-4-b/MANIFEST.json", "app/chk-1/x",
+	} {
 		require.NoError(t, storage.Put(t.Context(), s, name, nil, storage.CreateOptions{}))
 	}
 	c := Cleaner{ApplicationID: "app", Savepoints: s}

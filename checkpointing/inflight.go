@@ -115,7 +115,8 @@ func decodeInFlight(at store.Entry) (r InFlightRecord, err error) {
 	r.Topic = string(at.Key[:len(at.Key)-tail])
 	r.Partition, r.Offset = int32(binary.BigEndian.Uint32(numbers)), int64(binary.BigEndian.Uint64(numbers[4:]))
 	if len(at.Value) == 0 || at.Value[0] != inFlightVersion {
-		return r, fmt.Errorf("the record in flight at %s-%d, offset %d is of an unknown version", r.Topic, r.Partition, r.Offset)
+		return r, fmt.Errorf("the record in flight at %s-%d, offset %d is of an unknown version", r.Topic, r.Partition,
+			r.Offset)
 	}
 	d := inFlightDecoder{data: at.Value[1:]}
 	r.From.Subtopology, r.From.Partition = int32(d.uvarint()), int32(d.uvarint())

@@ -34,8 +34,8 @@ type Found struct {
 	Objects int
 }
 
-// List finds the checkpoints and savepoints of an application, the newest first. Folders without a manifest, of those in
-// progress or given up, are in it with [ErrNoManifest]. It fails only if the storage cannot be listed.
+// List finds the checkpoints and savepoints of an application, the newest first. Folders without a manifest, of those
+// in progress or given up, are in it with [ErrNoManifest]. It fails only if the storage cannot be listed.
 func List(ctx context.Context, s storage.Storage, applicationID string) ([]Found, error) {
 	return list(ctx, s, applicationID, func(location string) (*Manifest, error) {
 		return loadOf(ctx, s, location, applicationID)

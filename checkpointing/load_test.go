@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ func threeCheckpoints(t *testing.T, s storage.Storage) (f *fakeTask, states []ma
 	e := newTestExporter(t, Config{Storage: s})
 	f = newFakeTask(0)
 	for id := int64(1); id <= 3; id++ {
-		f.set("a", fmt.Sprint(id), fmt.Sprintf("b%d", id), "x")
+		f.set("a", strconv.FormatInt(id, 10), fmt.Sprintf("b%d", id), "x")
 		if id == 3 {
 			f.set("b1", "")
 		}
@@ -36,7 +37,8 @@ func TestCandidates(t *testing.T) {
 	t.Parallel()
 	s := storagetest.NewFaulty(mem.New())
 	f, states := threeCheckpoints(t, s)
-	require.NoError(t, storage.Put(t.Context(), s, "app/chk-4/0_0-9-full-1.snap", []byte("in progress"), storage.CreateOptions{}))
+	unfinished := "app/chk-4/0_0-9-full-1.snap"
+	require.NoError(t, storage.Put(t.Context(), s, unfinished, []byte("in progress"), storage.CreateOptions{}))
 	read := 0
 	l := &Loader{
 		Storages: []storage.Storage{s, nil, s}, ApplicationID: "app", Read: func(_ record.TaskID, n int) { read += n },
@@ -89,26 +91,30 @@ func TestCandidatesWithDamage(t *testing.T) {
 			func(_ *testing.T, s *storagetest.Faulty, _ []string) {
 				s.Arm(storagetest.OnOpen, "chk-3/0_0", storagetest.FlipBit, 0, -1)
 			},
-			map[int64]error{3: ErrDamaged}, "chk-3, file 0_0-4-inc-",
+			map[int64]error{3: ErrDamaged},
+			"chk-3, file 0_0-4-inc-",
 		},
 		"flipped bit in what two share": {
 			func(_ *testing.T, s *storagetest.Faulty, _ []string) {
 				s.Arm(storagetest.OnOpen, "chk-2/0_0", storagetest.FlipBit, 0, -1)
 			},
-			map[int64]error{3: ErrDamaged, 2: ErrDamaged}, "0_0-2-inc-",
+			map[int64]error{3: ErrDamaged, 2: ErrDamaged},
+			"0_0-2-inc-",
 		},
 		"cut short": {
 			func(_ *testing.T, s *storagetest.Faulty, _ []string) {
 				s.Arm(storagetest.OnOpen, "chk-3/0_0", storagetest.CutShort, 0, -1)
 			},
-			map[int64]error{3: ErrDamaged}, "",
+			map[int64]error{3: ErrDamaged},
+			"",
 		},
 		"missing file": {
 			func(t *testing.T, s *storagetest.Faulty, names []string) {
 				t.Helper()
 				require.NoError(t, s.Delete(t.Context(), names[4]))
 			},
-			map[int64]error{3: ErrDamaged}, "missing",
+			map[int64]error{3: ErrDamaged},
+			"missing",
 		},
 		"exchanged files": {
 			func(t *testing.T, s *storagetest.Faulty, names []string) {
@@ -117,13 +123,15 @@ func TestCandidatesWithDamage(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, storage.Put(t.Context(), s, names[4], data, storage.CreateOptions{}))
 			},
-			map[int64]error{3: ErrDamaged}, "",
+			map[int64]error{3: ErrDamaged},
+			"",
 		},
 		"manifest damaged": {
 			func(_ *testing.T, s *storagetest.Faulty, _ []string) {
 				s.Arm(storagetest.OnOpen, "chk-3/MANIFEST", storagetest.FlipBit, 0, -1)
 			},
-			map[int64]error{3: ErrDamaged}, "chk-3, file MANIFEST.json",
+			map[int64]error{3: ErrDamaged},
+			"chk-3, file MANIFEST.json",
 		},
 		"another application's": {
 			func(t *testing.T, s *storagetest.Faulty, _ []string) {
@@ -132,7 +140,8 @@ func TestCandidatesWithDamage(t *testing.T) {
 				m.Location, m.Tasks = "app/chk-9", nil
 				require.NoError(t, PublishManifest(t.Context(), s, m))
 			},
-			map[int64]error{9: ErrForeign}, `"word-count", not "app"`,
+			map[int64]error{9: ErrForeign},
+			`"word-count", not "app"`,
 		},
 		"newer": {
 			func(t *testing.T, s *storagetest.Faulty, _ []string) {
@@ -140,13 +149,15 @@ func TestCandidatesWithDamage(t *testing.T) {
 				newer := []byte(`{"formatVersion": 99}`)
 				require.NoError(t, storage.Put(t.Context(), s, "app/chk-9/MANIFEST.json", newer, storage.CreateOptions{}))
 			},
-			map[int64]error{9: ErrNewerFormat}, "use the release that wrote it",
+			map[int64]error{9: ErrNewerFormat},
+			"use the release that wrote it",
 		},
 		"it does not answer": {
 			func(_ *testing.T, s *storagetest.Faulty, _ []string) {
 				s.Arm(storagetest.OnOpen, "chk-3/0_0", storagetest.Refuse, 0, -1)
 			},
-			map[int64]error{3: storagetest.ErrInjected}, "",
+			map[int64]error{3: storagetest.ErrInjected},
+			"",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,9 @@ func goldenManifest() *Manifest {
 					Topic: "word-count-by-word-repartition", Offset: 900, StreamTimeMs: 1_699_999_999_000,
 					Ahead: map[record.TaskID]int64{{Partition: 1}: 905},
 				}},
-				InFlight: []Range{{Topic: "word-count-by-word-repartition", From: record.TaskID{Partition: 1}, Start: 905, End: 917}},
+				InFlight: []Range{{
+					Topic: "word-count-by-word-repartition", From: record.TaskID{Partition: 1}, Start: 905, End: 917,
+				}},
 				Files: []File{
 					{
 						Name: "word-count/chk-16/1_0-40-full-0badcafe.snap", Kind: FileFull, Bytes: 52_100, SHA256: sum, Entries: 1201,
@@ -118,15 +120,21 @@ func TestManifestIsStrict(t *testing.T) {
 			},
 			want: ErrNewerFormat, text: "format 2",
 		},
-		"no format":    {raw: func([]byte) []byte { return []byte(`{"manifest":{}}`) }, want: ErrDamaged, text: "format version"},
-		"no JSON":      {raw: func([]byte) []byte { return []byte("MANIFEST") }, want: ErrDamaged},
-		"empty":        {raw: func([]byte) []byte { return nil }, want: ErrDamaged},
-		"kind":         {change: func(m *Manifest) { m.Kind = "snapshot" }, want: ErrDamaged, text: `"snapshot"`},
-		"no id":        {change: func(m *Manifest) { m.ID = 0 }, want: ErrDamaged},
-		"twice":        {change: func(m *Manifest) { m.Tasks[0].Task = m.Tasks[1].Task }, want: ErrDamaged, text: "1_0"},
-		"outside":      {change: func(m *Manifest) { m.Tasks[1].Files[0].Name = "../../etc/passwd" }, want: ErrDamaged, text: "elsewhere"},
-		"two full":     {change: func(m *Manifest) { m.Tasks[1].Files[1].Kind = FileFull }, want: ErrDamaged, text: "file 1"},
-		"no full":      {change: func(m *Manifest) { m.Tasks[1].Files = m.Tasks[1].Files[1:] }, want: ErrDamaged, text: "file 0"},
+		"no format": {
+			raw: func([]byte) []byte { return []byte(`{"manifest":{}}`) }, want: ErrDamaged, text: "format version",
+		},
+		"no JSON": {raw: func([]byte) []byte { return []byte("MANIFEST") }, want: ErrDamaged},
+		"empty":   {raw: func([]byte) []byte { return nil }, want: ErrDamaged},
+		"kind":    {change: func(m *Manifest) { m.Kind = "snapshot" }, want: ErrDamaged, text: `"snapshot"`},
+		"no id":   {change: func(m *Manifest) { m.ID = 0 }, want: ErrDamaged},
+		"twice":   {change: func(m *Manifest) { m.Tasks[0].Task = m.Tasks[1].Task }, want: ErrDamaged, text: "1_0"},
+		"outside": {
+			change: func(m *Manifest) { m.Tasks[1].Files[0].Name = "../../etc/passwd" }, want: ErrDamaged, text: "elsewhere",
+		},
+		"two full": {change: func(m *Manifest) { m.Tasks[1].Files[1].Kind = FileFull }, want: ErrDamaged, text: "file 1"},
+		"no full": {
+			change: func(m *Manifest) { m.Tasks[1].Files = m.Tasks[1].Files[1:] }, want: ErrDamaged, text: "file 0",
+		},
 		"no checksum":  {change: func(m *Manifest) { m.Tasks[1].Files[0].SHA256 = "12" }, want: ErrDamaged, text: "checksum"},
 		"a savepoint ": {change: func(m *Manifest) { m.Kind = KindSavepoint }, want: ErrDamaged, text: "own folder"},
 	} {

@@ -38,7 +38,8 @@ func (p *Publish) Manifest(app Application) *Manifest {
 }
 
 // PublishManifest makes a checkpoint or savepoint of the files that m names: it checks that they are there, with their
-// sizes, writes the manifest, unless that is there already, and reads it again. What passes is tried again until ctx ends.
+// sizes, writes the manifest, unless that is there already, and reads it again. What passes is tried again until ctx
+// ends.
 func PublishManifest(ctx context.Context, s storage.Storage, m *Manifest) error {
 	if err := m.check(); err != nil {
 		return fmt.Errorf("checkpointing: publish %s: %w", m.Location, err)

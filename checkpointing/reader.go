@@ -29,8 +29,8 @@ type Row struct {
 	Timestamp int64
 }
 
-// OpenReader opens the checkpoint or savepoint in a folder of a storage, such as word-count/chk-17. cipher has the keys,
-// and is nil if nothing is encrypted. Errors are [*SnapshotError].
+// OpenReader opens the checkpoint or savepoint in a folder of a storage, such as word-count/chk-17. cipher has the
+// keys, and is nil if nothing is encrypted. Errors are [*SnapshotError].
 func OpenReader(ctx context.Context, s storage.Storage, location string, cipher *storage.Cipher) (*Reader, error) {
 	m, err := Load(ctx, s, location)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 
 // Cleaner deletes what no checkpoint needs any more.
 //
-// What is needed is what the manifests of retained checkpoints, and of those that checkpoints in progress build on, refer
-// to, and everything in the folders of checkpoints in progress: a new checkpoint refers to nothing else. If one of those
-// manifests cannot be read, nothing is deleted that it could refer to, which is everything.
+// What is needed is what the manifests of retained checkpoints, and of those that checkpoints in progress build on,
+// refer to, and everything in the folders of checkpoints in progress: a new checkpoint refers to nothing else. If one
+// of those manifests cannot be read, nothing is deleted that it could refer to, which is everything.
 //
 // The order makes each step safe: the manifest of a checkpoint goes before its files, so that a checkpoint whose files
 // are missing is none. What a crash leaves is unreferenced, and goes the next time.

@@ -78,7 +78,9 @@ func TestCipherDetectsDamage(t *testing.T) {
 		require.True(t, bytes.HasPrefix(plain, got), "%s at %d", what, at)
 	}
 	header := len(sealed) - len(plain) - 3*16
-	places := []int{0, 4, 5, 12, 13, header - 1, header, header + chunk, header + chunk + 16, len(sealed) - 17, len(sealed) - 1}
+	places := []int{
+		0, 4, 5, 12, 13, header - 1, header, header + chunk, header + chunk + 16, len(sealed) - 17, len(sealed) - 1,
+	}
 	for at := 7; at < len(sealed); at += 4001 {
 		places = append(places, at)
 	}

@@ -36,7 +36,8 @@ type CreateOptions struct {
 type Writer interface {
 	io.Writer
 	// Commit publishes the object and makes it durable: when it has returned nil, the object survives a crash of the
-	// machine. After an error the object is there or not: its answer may have been lost. The Writer is used up in any case.
+	// machine. After an error the object is there or not: its answer may have been lost. The Writer is used up in any
+	// case.
 	Commit(ctx context.Context) error
 	// Abort drops what was written. After Commit or Abort it does nothing.
 	Abort(ctx context.Context) error

@@ -19,15 +19,15 @@ import (
 )
 
 func newCheckpoint() *cobra.Command {
-	return group("checkpoint", "List and verify checkpoints",
+	return group("checkpoint", "Make, list and verify checkpoints",
 		newList(checkpointing.KindCheckpoint), newShow("show", checkpointing.KindCheckpoint),
-		newVerify(checkpointing.KindCheckpoint))
+		newVerify(checkpointing.KindCheckpoint), newTrigger())
 }
 
 func newSavepoint() *cobra.Command {
-	return group("savepoint", "List, inspect, verify and delete savepoints",
+	return group("savepoint", "Make, list, inspect, verify and delete savepoints",
 		newList(checkpointing.KindSavepoint), newShow("inspect", checkpointing.KindSavepoint),
-		newVerify(checkpointing.KindSavepoint), newDispose())
+		newVerify(checkpointing.KindSavepoint), newDispose(), newCreate(), newStop())
 }
 
 // findAll finds checkpoints and savepoints, of all applications if none is given.
@@ -68,8 +68,8 @@ func newList(kind checkpointing.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: fmt.Sprintf("List the %ss in a storage, the newest first", kind),
-		Long: fmt.Sprintf("Lists the %ss in a storage, the newest first. Those that are incomplete are in progress, or were given\n"+
-			"up and not cleaned up yet. SIZE is what the %s stored, STATE what a restore reads.", kind, kind),
+		Long: fmt.Sprintf("Lists the %ss in a storage, the newest first. Those that are incomplete are in progress, or were\n"+
+			"given up and not cleaned up yet. SIZE is what the %s stored, STATE SIZE what a restore reads.", kind, kind),
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := p.open()
@@ -141,8 +141,8 @@ func newShow(use string, kind checkpointing.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use + " LOCATION",
 		Short: fmt.Sprintf("Show what a %s consists of", kind),
-		Long: fmt.Sprintf("Shows what a %s consists of: inputs and their offsets, stores, tasks with their files. LOCATION is its\n"+
-			"folder, as list prints it.", kind),
+		Long: fmt.Sprintf("Shows what a %s consists of: inputs and their offsets, stores, tasks with their files.\n"+
+			"LOCATION is its folder, as list prints it.", kind),
 		Args:              exactly(1),
 		ValidArgsFunction: p.completeLocations(kind),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -199,8 +199,9 @@ func newVerify(kind checkpointing.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [LOCATION]",
 		Short: fmt.Sprintf("Read all of a %s and compare it with its checksums", kind),
-		Long: fmt.Sprintf("Reads all files of a %s, checks each block and each entry, and compares lengths, numbers of entries and\n"+
-			"SHA-256 with the manifest. With --all it does so with all in the storage. Ends with 1 if something is wrong.", kind),
+		Long: fmt.Sprintf("Reads all files of a %s, checks each block and each entry, and compares lengths, numbers of\n"+
+			"entries and SHA-256 with the manifest. With --all it does so with all in the storage. Ends with 1 if something\n"+
+			"is wrong.", kind),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if all {
 				return exactly(0)(cmd, args)
@@ -237,7 +238,7 @@ func newVerify(kind checkpointing.Kind) *cobra.Command {
 	p.flags(cmd, true)
 	p.keyFlag(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, fmt.Sprintf("verify all %ss in the storage", kind))
-	cmd.Flags().StringVar(&p.applicationID, "application-id", "", "with --all: only those of the application with this `ID`")
+	cmd.Flags().StringVar(&p.applicationID, "application-id", "", "with --all: only those of this application's `ID`")
 	return cmd
 }
 
@@ -308,8 +309,8 @@ func newDispose() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dispose LOCATION",
 		Short: "Delete a savepoint",
-		Long: "Deletes a savepoint with all of its files. Checkpoints are refused: the application deletes its own. To be safe from\n" +
-			"typing errors, a folder without a readable manifest is refused too.",
+		Long: "Deletes a savepoint with all of its files. Checkpoints are refused: the application deletes its own. To be safe\n" +
+			"from typing errors, a folder without a readable manifest is refused too.",
 		Args:              exactly(1),
 		ValidArgsFunction: p.completeLocations(checkpointing.KindSavepoint),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -6,6 +6,7 @@
 //	tidemark diff --brokers HOST:PORT,… --application-id ID NEW.json        compares with what the application runs
 //	tidemark checkpoint list|show|verify                                    what is in a storage, and whether it is whole
 //	tidemark savepoint list|inspect|verify|dispose
+//	tidemark checkpoint trigger, savepoint create|stop                      commands to a running application
 //	tidemark state stores|dump                                              the rows of a store, as JSON lines
 //	tidemark completion bash|fish|powershell|zsh
 //
@@ -46,7 +47,7 @@ func main() {
 var errLoss = errors.New("loss")
 
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // cobra gives the commands the context
 	root.SetArgs(withLongFlags(args))
 	root.SetOut(out)
 	root.SetErr(errs)
@@ -79,7 +80,8 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// withLongFlags lets a single hyphen stand before a long flag too, as with the Go tools. There are no short flags but -h.
+// withLongFlags lets a single hyphen stand before a long flag too, as with the Go tools. There are no short flags but
+// -h.
 func withLongFlags(args []string) []string {
 	long := make([]string, len(args))
 	for i, a := range args {
@@ -106,13 +108,16 @@ func exactly(n int) cobra.PositionalArgs {
 
 // group is a command that only has others below it.
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
-		what := "which command?"
-		if len(args) > 0 {
-			what = fmt.Sprintf("%s %s is unknown", cmd.CommandPath(), strings.Join(args, " "))
-		}
-		return fmt.Errorf("%s\n\n%s", what, cmd.UsageString())
-	}}
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			what := "which command?"
+			if len(args) > 0 {
+				what = fmt.Sprintf("%s %s is unknown", cmd.CommandPath(), strings.Join(args, " "))
+			}
+			return fmt.Errorf("%s\n\n%s", what, cmd.UsageString())
+		},
+	}
 	cmd.AddCommand(below...)
 	return cmd
 }

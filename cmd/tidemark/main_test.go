@@ -37,12 +37,12 @@ func TestRun(t *testing.T) {
 		"lost":          {[]string{"diff", n, m}, exitLoss, "loses  store n: nothing uses it any more; if m is the same"},
 		"no file":       {[]string{"diff", n, "missing.json"}, exitError, "missing.json"},
 		"broken":        {[]string{"diff", broken, n}, exitError, "not a description of a topology"},
-		"one file":      {[]string{"diff", n}, exitError, "usage"},
-		"nothing":       {nil, exitError, "usage"},
-		"unknown":       {[]string{"draw"}, exitError, "usage"},
-		"no brokers":    {[]string{"plan"}, exitError, "usage"},
+		"one file":      {[]string{"diff", n}, exitError, "Usage"},
+		"nothing":       {nil, exitError, "Usage"},
+		"unknown":       {[]string{"draw"}, exitError, `unknown command "draw"`},
+		"no brokers":    {[]string{"plan"}, exitError, "Usage"},
 		"no id":         {[]string{"plan", "-brokers", "127.0.0.1:1"}, exitError, "Config.ApplicationID"},
-		"help":          {[]string{"diff", "-h"}, 0, "usage"},
+		"help":          {[]string{"diff", "-h"}, 0, "Usage"},
 		"unknown flags": {[]string{"diff", "-x"}, exitError, "-x"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,11 +25,15 @@ func (c *cluster) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.applicationID, "application-id", "", "the application's `ID`")
 }
 
+func (c *cluster) config() tidemark.Config {
+	return tidemark.Config{
+		ApplicationID: c.applicationID, Brokers: strings.Split(c.brokers, ","),
+		StateDir: "unused", // it is not touched; without HOME there would be no default for it
+	}
+}
+
 func (c *cluster) plan(ctx context.Context) (*topology.Description, error) {
-	// The state directory is not touched; without HOME there would be no default for it.
-	return tidemark.StoredPlan(ctx, tidemark.Config{
-		ApplicationID: c.applicationID, Brokers: strings.Split(c.brokers, ","), StateDir: "unused",
-	})
+	return tidemark.StoredPlan(ctx, c.config())
 }
 
 func newPlan() *cobra.Command {
@@ -63,8 +67,8 @@ func newDiff() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff [OLD.json] NEW.json",
 		Short: "Say what a deployment of another topology would keep and lose",
-		Long: "Compares the description NEW.json with OLD.json, or with what the application runs on --brokers. Prints a line\n" +
-			"for each change, the gravest first. Ends with 1 if a store would be lost.",
+		Long: "Compares the description NEW.json with OLD.json, or with what the application runs on --brokers. Prints a\n" +
+			"line for each change, the gravest first. Ends with 1 if a store would be lost.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if c.brokers != "" {
 				return exactly(1)(cmd, args)

@@ -34,13 +34,19 @@ func (p *place) flags(cmd *cobra.Command, output bool) {
 	f.StringVar(&p.url, "storage", os.Getenv(storageVariable),
 		"`URL` of the storage: file:///DIR, or s3://BUCKET/PREFIX?endpoint=URL; $"+storageVariable+" is the default")
 	if output {
-		f.StringVar(&p.output, "output", "text", "`FORMAT` of the output: text or json")
-		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+		outputFlag(cmd, &p.output)
 	}
 }
 
+func outputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVar(output, "output", "text", "`FORMAT` of the output: text or json")
+	formats := cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("output", formats) // the flag exists
+}
+
 func (p *place) keyFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.keyFile, "encryption-key-file", "", "`FILE` with the encryption key: 32 bytes, or those in hex or base64")
+	cmd.Flags().StringVar(&p.keyFile, "encryption-key-file", "",
+		"`FILE` with the encryption key: 32 bytes, or those in hex or base64")
 }
 
 // open makes the storage of the flags.

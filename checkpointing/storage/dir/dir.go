@@ -89,7 +89,7 @@ func (s *Storage) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 func (s *Storage) List(ctx context.Context, prefix string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
 		err := s.walk(ctx, prefix, func(name string, e fs.DirEntry) error {
-			if strings.Contains(name, temporary) || storage.CheckName(name) != nil {
+			if strings.Contains(name, temporary) || !isName(name) {
 				return nil
 			}
 			info, err := e.Info()
@@ -109,6 +109,9 @@ func (s *Storage) List(ctx context.Context, prefix string) iter.Seq2[storage.Obj
 		}
 	}
 }
+
+// isName tells objects from what others keep in the directory.
+func isName(name string) bool { return storage.CheckName(name) == nil }
 
 // errLeave ends a walk whose caller has left its loop.
 var errLeave = errors.New("left")

@@ -5,9 +5,9 @@
 //	             │
 //	           aws-sdk-go-v2/service/s3: signatures, retries with backoff ──► the bucket
 //
-// It is a package of its own so that only those who use it have the client in their programs. Credentials are looked for
-// where all of AWS's tools look: environment, shared configuration and profiles, SSO, web identities of Kubernetes, the
-// metadata of containers and machines.
+// It is a package of its own so that only those who use it have the client in their programs. Credentials are looked
+// for where all of AWS's tools look: environment, shared configuration and profiles, SSO, web identities of
+// Kubernetes, the metadata of containers and machines.
 //
 // # What a bucket needs
 //
@@ -17,5 +17,6 @@
 //
 // # Goroutines
 //
-// Those that send the parts of an object, at most [Config.PartsInFlight] for each writer; they end with Commit or Abort.
+// Those that send the parts of an object, at most [Config.PartsInFlight] for each writer; they end with Commit or
+// Abort.
 package s3

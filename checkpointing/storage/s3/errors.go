@@ -18,7 +18,7 @@ func (s *Storage) fail(op, name string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return e
 	}
-	e.Transient = bool(s.retryer.IsErrorRetryable(err))
+	e.Transient = s.retryer.IsErrorRetryable(err)
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		return e

@@ -18,6 +18,7 @@ type reader struct {
 	name  string
 	get   func(from int64, etag string) (*s3.GetObjectOutput, error)
 	pause func(failures int, err error) error
+	ended func() error
 	body  io.ReadCloser
 	etag  string
 	at    int64
@@ -27,7 +28,7 @@ type reader struct {
 
 func (s *Storage) newReader(ctx context.Context, client *s3.Client, name string) *reader {
 	return &reader{
-		s: s, name: name,
+		s: s, name: name, ended: ctx.Err,
 		get: func(from int64, etag string) (*s3.GetObjectOutput, error) {
 			in := &s3.GetObjectInput{Bucket: &s.config.Bucket, Key: s.key(name)}
 			if from > 0 {
@@ -63,6 +64,9 @@ func (r *reader) open() error {
 }
 
 func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ended(); err != nil {
+		return 0, r.s.fail("read", r.name, err)
+	}
 	for {
 		n, err := r.body.Read(p)
 		r.at += int64(n)
@@ -104,7 +108,7 @@ func (r *reader) reopen(cause error) error {
 		if err == nil {
 			return nil
 		}
-		if !bool(r.s.retryer.IsErrorRetryable(err)) {
+		if !r.s.retryer.IsErrorRetryable(err) {
 			return r.s.fail("read", r.name, err)
 		}
 		cause = err

@@ -287,6 +287,6 @@ func TestParseURL(t *testing.T) {
 	_, err = s3.New(s3.Config{Attempts: -1})
 	require.ErrorContains(t, err, "Bucket")
 	require.ErrorContains(t, err, "Attempts", "all at once")
-	var e *storage.Error
-	require.False(t, errors.As(err, &e))
+	_, ok := errors.AsType[*storage.Error](err)
+	require.False(t, ok)
 }

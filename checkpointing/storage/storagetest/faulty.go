@@ -259,6 +259,7 @@ func (w *faultyWriter) Commit(ctx context.Context) error {
 			return err
 		}
 		return w.fail(fault, OnCommit)
+	default:
 	}
 	if err := w.fail(fault, OnCommit); err != nil {
 		return errors.Join(err, w.below.Abort(ctx))

@@ -47,8 +47,10 @@ func StartS3(t testing.TB) S3 {
 	s.Endpoint = "http://" + address
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // Cleanup runs after t.Context has ended
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, binary, "--quiet", "--port", address, "--access", s.AccessKey, //nolint:gosec // found above
-		"--secret", s.SecretKey, "posix", "--sidecar", meta, root)
+	args := []string{
+		"--quiet", "--port", address, "--access", s.AccessKey, "--secret", s.SecretKey, "posix", "--sidecar", meta, root,
+	}
+	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // it was found by its name
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
@@ -73,7 +75,8 @@ func findServer() string {
 	}
 	for _, folder := range folders {
 		path := filepath.Join(folder, serverBinary)
-		if info, err := os.Stat(path); folder != "" && err == nil && info.Mode().IsRegular() {
+		info, err := os.Stat(path) //nolint:gosec // the folders are those of Go's tools
+		if folder != "" && err == nil && info.Mode().IsRegular() {
 			return path
 		}
 	}
