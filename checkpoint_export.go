@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/internal/kafka"
+	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
@@ -56,6 +57,10 @@ func (m *checkpoints) forgetChanges(id record.TaskID, upTo uint64) {
 
 // inFlight reads what one task has sent in a range of a repartition topic.
 func (m *checkpoints) inFlight(ctx context.Context, r checkpointing.Range) iter.Seq2[record.Raw, error] {
+	return readRange(ctx, m.in.client, r)
+}
+
+func readRange(ctx context.Context, client *kafka.Client, r checkpointing.Range) iter.Seq2[record.Raw, error] {
 	return func(yield func(record.Raw, error) bool) {
 		stopped := errors.New("stopped")
 		tp := record.TopicPartition{Topic: r.Topic, Partition: r.Partition}
@@ -76,7 +81,7 @@ func (m *checkpoints) inFlight(ctx context.Context, r checkpointing.Range) iter.
 			}
 			return nil
 		}
-		if err := kafka.NewReader(m.in.client).Read(ctx, tp, r.Start, r.End, read); err != nil && !errors.Is(err, stopped) {
+		if err := kafka.NewReader(client).Read(ctx, tp, r.Start, r.End, read); err != nil && !errors.Is(err, stopped) {
 			yield(record.Raw{}, err)
 		}
 	}
@@ -119,10 +124,7 @@ func (m *checkpoints) application() checkpointing.Application {
 		}
 		for _, s := range sub.Stores {
 			info := checkpointing.StoreInfo{
-				Name: s.Name, Subtopology: sub.ID, Type: s.Type, KeySerde: s.KeySerde, ValueSerde: s.ValueSerde,
-			}
-			if s.Type == store.TypeKeyValue && s.TTL != (store.TTL{}) {
-				info.Type = store.TypeTTLKeyValue
+				Name: s.Name, Subtopology: sub.ID, Type: snapshotType(s), KeySerde: s.KeySerde, ValueSerde: s.ValueSerde,
 			}
 			if s.Changelogged() {
 				info.Changelog = topics.changelog(s.Name)
@@ -131,4 +133,12 @@ func (m *checkpoints) application() checkpointing.Application {
 		}
 	}
 	return app
+}
+
+// snapshotType is the type of a store as snapshots name it.
+func snapshotType(s *processor.StoreSpec) string {
+	if s.Type == store.TypeKeyValue && s.TTL != (store.TTL{}) {
+		return store.TypeTTLKeyValue
+	}
+	return s.Type
 }

@@ -147,6 +147,16 @@ func (m *Manifest) Task(id record.TaskID) (*TaskSnapshot, bool) {
 	return nil, false
 }
 
+// TasksOf is the number of tasks of a sub-topology.
+func (m *Manifest) TasksOf(subtopology int32) (n int32) {
+	for i := range m.Tasks {
+		if m.Tasks[i].Task.Subtopology == subtopology {
+			n++
+		}
+	}
+	return n
+}
+
 // Store finds a store.
 func (m *Manifest) Store(name string) (StoreInfo, bool) {
 	i := slices.IndexFunc(m.Stores, func(s StoreInfo) bool { return s.Name == name })

@@ -90,6 +90,8 @@ type opening struct {
 	o    opener
 	cfg  task.Config
 	logs []*changelogOf
+	// epoch is the last one that was committed.
+	epoch record.Epoch
 	// task is open on the nearest base so far, which plan is about; nil: nothing, and plan reads the changelogs.
 	task *task.Task
 	plan basePlan
@@ -99,8 +101,10 @@ type opening struct {
 
 // open opens the task on the base from which the least has to be read: local state if that may be trusted, a snapshot,
 // the newest usable one first, or nothing. On an error nothing is open.
-func (r *Restorer) open(ctx context.Context, cfg task.Config, logs []*changelogOf) (*opening, error) {
-	s := &opening{r: r, o: opener{dir: r.cfg.StateDir, logger: r.cfg.Logger}, cfg: cfg, logs: logs}
+func (r *Restorer) open(
+	ctx context.Context, cfg task.Config, logs []*changelogOf, epoch record.Epoch,
+) (*opening, error) {
+	s := &opening{r: r, o: opener{dir: r.cfg.StateDir, logger: r.cfg.Logger}, cfg: cfg, logs: logs, epoch: epoch}
 	s.plan, _ = r.planFrom(baseNone, store.Checkpoint{}, 0, logs)
 	err := s.local(ctx)
 	if err == nil && s.wantsSnapshot() {
@@ -142,6 +146,9 @@ func (s *opening) local(ctx context.Context) error {
 	}
 	cp, _ := t.Stores().Checkpoint()
 	plan, reason := s.r.planFrom(baseLocal, cp, 0, s.logs)
+	if old := s.ofAnotherEra(cp); old != "" {
+		reason = old
+	}
 	if reason == "" {
 		s.task, s.plan = t, plan
 		return nil
@@ -150,6 +157,16 @@ func (s *opening) local(ctx context.Context) error {
 		return err
 	}
 	return s.o.discard(id, reason)
+}
+
+// ofAnotherEra says that state is of before the application was started from a savepoint: positions in changelogs mean
+// something else since. Where nothing was committed yet, or is known any more, there is nothing to compare with.
+func (s *opening) ofAnotherEra(cp store.Checkpoint) string {
+	if s.epoch == 0 || cp.Epoch.Era() == s.epoch.Era() {
+		return ""
+	}
+	return fmt.Sprintf("it is of era %d, and the application was started from a savepoint since (era %d)", cp.Epoch.Era(),
+		s.epoch.Era())
 }
 
 // wantsSnapshot reports that a snapshot may be nearer than what there is.
@@ -183,6 +200,9 @@ func (s *opening) snapshots(ctx context.Context) error {
 			continue
 		}
 		plan, reason := s.r.planFrom(c.base(), c.Checkpoint, c.Entries, s.logs)
+		if old := s.ofAnotherEra(c.Checkpoint); old != "" {
+			reason = old
+		}
 		switch {
 		case reason == "" && !plan.uses:
 			reason = "it has none of the task's stores"

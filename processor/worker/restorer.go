@@ -123,7 +123,7 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", id, err)
 	}
-	opened, err := r.open(ctx, cfg, logs)
+	opened, err := r.open(ctx, cfg, logs, epoch)
 	if err != nil {
 		return nil, err
 	}
