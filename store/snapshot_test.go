@@ -98,7 +98,8 @@ func TestSnapshotIsPinned(t *testing.T) {
 	second := b.snapshot()
 	require.NotEqual(t, want, countsIn(t, second))
 	first.Release()
-	require.Equal(t, store.EngineVersionOf(second), store.DiscardedForTest(store.EngineOf(b.Set)), "no more is kept than is read")
+	require.Equal(t, store.EngineVersionOf(second), store.DiscardedForTest(store.EngineOf(b.Set)),
+		"no more is kept than is read")
 	for _, err := range first.Full(t.Context()) {
 		require.ErrorContains(t, err, "released")
 	}
