@@ -37,13 +37,16 @@ func TestHeadersGolden(t *testing.T) {
 func TestMalformedHeaders(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{
-		"", "\x01", "\x02\x00\x07\x00\x00\x00", "\x01\x04\x07\x00\x00\x00", "\x01\x00\x07\x00\x00", "\x01\x00\x00\x00\x00\x00",
+		"", "\x01", "\x02\x00\x07\x00\x00\x00", "\x01\x04\x07\x00\x00\x00", "\x01\x00\x07\x00\x00",
+		"\x01\x00\x00\x00\x00\x00",
 		"\x01\x00\x07\x00\x00\x00\x00", "\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00\x00",
 	} {
 		_, err := checkpointing.ParseBarrier([]byte(bad))
 		require.Error(t, err, "%q", bad)
 	}
-	for _, bad := range []string{"", "\x01", "\x01\x01", "\x02\x01\x01", "\x01\x01\x01\x01", "\x01\xff\xff\xff\xff\x0f\x01"} {
+	for _, bad := range []string{
+		"", "\x01", "\x01\x01", "\x02\x01\x01", "\x01\x01\x01\x01", "\x01\xff\xff\xff\xff\x0f\x01",
+	} {
 		_, err := checkpointing.ParseTask([]byte(bad))
 		require.Error(t, err, "%q", bad)
 	}
@@ -58,8 +61,8 @@ func TestSplitHeaders(t *testing.T) {
 		in, rest        []record.Header
 		origin, barrier []byte
 	}{
-		"none":             {},
-		"a record":         {in: []record.Header{user, task}, rest: []record.Header{user}, origin: task.Value},
+		"none":     {},
+		"a record": {in: []record.Header{user, task}, rest: []record.Header{user}, origin: task.Value},
 		"a barrier": {
 			in: []record.Header{barrier, task}, rest: []record.Header{}, origin: task.Value, barrier: barrier.Value,
 		},
