@@ -87,7 +87,9 @@ func (c *Channels) upstreams(topic string) (tasks []record.TaskID, internal bool
 func (t *Task) Checkpoint(b checkpointing.Barrier) {
 	a := t.alignment
 	if t.cfg.Channels == nil {
-		a.declined = append(a.declined, checkpointing.Decline{ID: b.ID, Task: t.cfg.ID, Reason: "checkpoints are not enabled"})
+		a.declined = append(a.declined, checkpointing.Decline{
+			ID: b.ID, Task: t.cfg.ID, Reason: "checkpoints are not enabled on this instance: set Config.Checkpointing",
+		})
 		return
 	}
 	c := a.find(b.ID)

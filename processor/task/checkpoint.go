@@ -120,7 +120,8 @@ func (a *alignment) seen(l *lane, ch int, data []byte, offset int64) {
 	for _, older := range slices.Clone(a.active) {
 		if older.ID < c.ID && older.sighted[l.first+ch] == notYet {
 			// Every task sends its barriers in order: the older one's will not come any more.
-			a.decline(older, fmt.Sprintf("task %s has sent a barrier of checkpoint %d, and none of this one", l.upstream[ch], c.ID))
+			a.decline(older, fmt.Sprintf("task %s has sent a barrier of checkpoint %d, and none of this one",
+				l.upstream[ch], c.ID))
 		}
 	}
 	a.decide(c)
