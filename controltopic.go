@@ -64,7 +64,7 @@ func (in *incarnation) openControl(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if in.checkpoints, err = newCheckpoints(in); err != nil {
+	if in.checkpoints, err = newCheckpoints(in); err != nil { //nolint:contextcheck // it outlives the start
 		return err
 	}
 	if in.app.controlFrom < 0 { // what is there by now was said to another life
