@@ -37,8 +37,12 @@ type App struct {
 		cancel context.CancelFunc // of Run; nil before it
 		closed bool
 		run    *incarnation // nil while none is up
+		// checkpoints counts over all incarnations.
+		checkpoints checkpointCounts
 	}
-	done chan struct{} // closed when Run has returned
+	// controlFrom is where the control topic ended when Run began, -1 before that is known. Owned by Run.
+	controlFrom int64
+	done        chan struct{} // closed when Run has returned
 	// transition is held while the state changes and the listener is told, so that it hears of changes in order. The
 	// listener may ask for the State, which only takes mu.
 	transition sync.Mutex
@@ -69,7 +73,7 @@ func New(t Topology, cfg Config) (*App, error) {
 	if len(plan.Subtopologies) == 0 {
 		return nil, errors.New("tidemark: the topology is empty: add a source")
 	}
-	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{})}
+	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{}), controlFrom: -1}
 	return a, nil
 }
 
@@ -196,6 +200,7 @@ func restartable(err error) bool {
 	var flush *store.FlushError
 	var loss *StateLossError
 	var unavailable *serde.UnavailableError
+	var checkpoints *CheckpointFailuresError
 	switch {
 	case errors.As(err, &corrupt), errors.As(err, &flush): // they may have passed through user code
 		return true
@@ -203,7 +208,7 @@ func restartable(err error) bool {
 		return !unavailable.Permanent
 	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &timestamp), errors.As(err, &topic),
 		errors.As(err, &input), errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
-		errors.As(err, &full), errors.Is(err, eos.ErrFatal):
+		errors.As(err, &full), errors.As(err, &checkpoints), errors.Is(err, eos.ErrFatal):
 		return false
 	}
 	return true

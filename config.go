@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/store"
@@ -102,6 +103,10 @@ type Config struct {
 	// RestoreParallel is how many tasks restore at the same time. Defaults to twice Workers.
 	RestoreParallel int
 
+	// Checkpointing says when checkpoints are made and where they and savepoints are kept. Needs eos.ExactlyOnceV2.
+	// Defaults to none.
+	Checkpointing checkpointing.Config
+
 	// TLS and SASL secure the connections to the brokers. Nil TLS is plain text.
 	TLS  *tls.Config
 	SASL SASL
@@ -121,6 +126,8 @@ type Config struct {
 	StateListener func(from, to State)
 	// RestoreListener is told how restoring goes, from several goroutines.
 	RestoreListener RestoreListener
+	// CheckpointListener is told of checkpoints and savepoints, from one goroutine. It should be quick.
+	CheckpointListener CheckpointListener
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -189,6 +196,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.RestoreParallel, 2*c.Workers)
 	def(&c.ClientID, c.ApplicationID)
 	def(&c.AutoOffsetReset, processor.ResetEarliest)
+	c.Checkpointing = c.Checkpointing.WithDefaults()
 	if c.Restart == nil {
 		c.Restart = RestartExponentialDelay(time.Second, time.Minute, 2, 10*time.Minute)
 	}
@@ -296,5 +304,26 @@ func (c *Config) validate() error {
 	if c.ReplicationFactor < -1 {
 		bad("ReplicationFactor", c.ReplicationFactor, "want a number of replicas, or -1 for the broker's default")
 	}
+	c.validateCheckpointing(bad)
 	return errors.Join(errs...)
+}
+
+// validateCheckpointing checks what is about checkpoints.
+func (c *Config) validateCheckpointing(bad func(field string, value any, hint string)) {
+	if c.Checkpointing.Enabled() && c.ProcessingGuarantee == eos.AtLeastOnce {
+		bad("ProcessingGuarantee", c.ProcessingGuarantee,
+			"checkpoints need eos.ExactlyOnceV2: what a task's cut consists of is decided by its transaction")
+	}
+	var walk func(err error)
+	walk = func(err error) {
+		if e, ok := err.(*checkpointing.FieldError); ok { //nolint:errorlint // the tree is walked by hand
+			bad("Checkpointing."+e.Field, e.Value, e.Hint)
+		}
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				walk(e)
+			}
+		}
+	}
+	walk(c.Checkpointing.Validate())
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/internal/clock"
 	"github.com/tidemarkio/tidemark/internal/kafka"
@@ -33,6 +34,8 @@ type incarnation struct {
 	manager *worker.Manager
 	global  *worker.Global // nil without global stores
 	budget  *store.Budget
+	// checkpoints is nil if they are not enabled.
+	checkpoints *checkpoints
 	// reading is held shared by who reads a global store for the App, which globalClosed ends.
 	reading      sync.RWMutex
 	globalClosed bool
@@ -54,6 +57,9 @@ func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
 	}
 	defer in.release()
 	if err := in.connect(ctx); err != nil {
+		return err
+	}
+	if err := in.openControl(ctx); err != nil {
 		return err
 	}
 	if err := in.assemble(ctx); err != nil {
@@ -134,17 +140,22 @@ func (in *incarnation) assemble(ctx context.Context) error {
 			ids = append(ids, p.TransactionalID())
 		}
 	}
+	from, err := in.newSnapshots()
+	if err != nil {
+		return err
+	}
 	restorer := worker.NewRestorer(worker.RestorerConfig{
-		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
+		Snapshots: from,
+		GroupID:   cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
 		Task: in.taskConfig, ResetOffset: in.resetOffset, EndTransaction: in.endTransaction, OwnIDs: ids,
 		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
-		Parallel:        cfg.RestoreParallel, Listener: cfg.RestoreListener, Clock: in.app.clock, Logger: cfg.Logger,
+		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,
 	})
 	in.manager = worker.NewManager(worker.ManagerConfig{
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
 		Workers: in.workers, Restorer: restorer, StateDir: in.dir,
-		OnError: in.fail, OnChange: in.changed, Logger: cfg.Logger,
+		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, Logger: cfg.Logger,
 	})
 	return nil
 }
@@ -176,7 +187,13 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	if cache < 0 {
 		cache = defaultCacheBytesMax
 	}
+	var onCut func(checkpointing.Cut)
+	var onDecline func(checkpointing.Decline)
+	if m := in.checkpoints; m != nil {
+		onCut, onDecline = func(c checkpointing.Cut) { m.post(c) }, func(d checkpointing.Decline) { m.post(d) }
+	}
 	return worker.New(worker.Config{
+		OnCut: onCut, OnDecline: onDecline,
 		Index: i, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
 		UncommittedBytesMax: int(cache) / cfg.Workers, RetryTimeout: cfg.RetryTimeout,
 		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
@@ -206,6 +223,11 @@ func (in *incarnation) taskConfig(id record.TaskID) task.Config {
 	tc := in.commonTaskConfig(id)
 	tc.Subtopology, tc.Inputs, tc.Global = in.topics.subtopology(id), in.topics.inputs[id], in.globalView
 	tc.TimestampExtractor, tc.MaxTaskIdle = in.app.cfg.TimestampExtractor, in.app.cfg.MaxTaskIdle
+	if in.checkpoints != nil {
+		tc.Channels = in.checkpoints.channels[id.Subtopology]
+		tc.Stores.TrackChanges = in.app.cfg.Checkpointing.Incremental
+		tc.AlignmentBufferBytes = in.app.cfg.Checkpointing.AlignmentBufferBytes
+	}
 	return tc
 }
 
@@ -282,6 +304,9 @@ func (in *incarnation) fail(err error) {
 
 // changed keeps the App's state in step with the tasks.
 func (in *incarnation) changed() {
+	if in.checkpoints != nil {
+		in.checkpoints.tasksChanged()
+	}
 	running, restoring := in.manager.TaskStates()
 	if running > 0 && restoring == 0 {
 		in.settling.Do(func() { close(in.settled) })
@@ -290,6 +315,13 @@ func (in *incarnation) changed() {
 		in.app.becomeFrom(Rebalancing, Running)
 	} else {
 		in.app.becomeFrom(Running, Rebalancing)
+	}
+}
+
+// leaves is told of tasks before their stores are closed.
+func (in *incarnation) leaves(id record.TaskID) {
+	if in.checkpoints != nil {
+		in.checkpoints.leaves(id)
 	}
 }
 
@@ -324,6 +356,9 @@ func (in *incarnation) run(ctx context.Context) error {
 	}
 	in.running.Go(func() { in.keepPlan(background) })
 	in.running.Go(func() { in.purge(background) })
+	if in.checkpoints != nil {
+		in.running.Go(func() { in.checkpoints.run(background) })
+	}
 	in.running.Go(func() { in.watchInputs(background) })
 	a.setIncarnation(in)
 	defer a.setIncarnation(nil)
@@ -333,6 +368,10 @@ func (in *incarnation) run(ctx context.Context) error {
 	case <-ctx.Done():
 		a.become(Closing)
 	case err = <-in.failed:
+		if errors.Is(err, errStopped) {
+			a.become(Closing)
+			err = nil
+		}
 	}
 	closing, cancel := context.WithTimeout(background, a.cfg.CloseTimeout)
 	defer cancel()
@@ -409,20 +448,13 @@ func (in *incarnation) purge(ctx context.Context) {
 	if len(names) == 0 {
 		return
 	}
+	var last map[record.TopicPartition]int64
 	every(ctx, purgeInterval, func() {
-		before := make(map[record.TopicPartition]int64)
-		for _, w := range in.workers {
-			s, err := w.Snapshot(ctx)
-			if err != nil {
-				return
-			}
-			for _, t := range s.Tasks {
-				for _, i := range t.Inputs {
-					if names[i.TopicPartition.Topic] && i.Committed > 0 {
-						before[i.TopicPartition] = i.Committed
-					}
-				}
-			}
+		before := in.committedRepartitions(ctx)
+		if in.checkpoints != nil {
+			// A barrier may arrive before we hear of its checkpoint: what was committed some time ago lies before its cut.
+			before, last = last, before
+			in.checkpoints.spare(before)
 		}
 		if len(before) == 0 {
 			return
@@ -431,6 +463,30 @@ func (in *incarnation) purge(ctx context.Context) {
 			in.app.cfg.Logger.Warn("cannot purge repartition topics: they keep growing", slog.Any("error", err))
 		}
 	})
+}
+
+// committedRepartitions returns the committed positions of our tasks in repartition topics; none if a worker cannot be
+// asked.
+func (in *incarnation) committedRepartitions(ctx context.Context) map[record.TopicPartition]int64 {
+	names := in.topics.repartitionInputs()
+	committed := make(map[record.TopicPartition]int64)
+	if len(names) == 0 {
+		return committed
+	}
+	for _, w := range in.workers {
+		s, err := w.Snapshot(ctx)
+		if err != nil {
+			return nil
+		}
+		for _, t := range s.Tasks {
+			for _, i := range t.Inputs {
+				if names[i.TopicPartition.Topic] && i.Committed > 0 {
+					committed[i.TopicPartition] = i.Committed
+				}
+			}
+		}
+	}
+	return committed
 }
 
 // partitionsChangedError ends an incarnation whose inputs have another number of partitions than at its start. It is no

@@ -14,6 +14,8 @@ type Status struct {
 	Workers   []WorkerStatus
 	// GlobalStores are how far the global stores are, in the order of their declaration.
 	GlobalStores []GlobalStoreStatus
+	// Checkpoints are those of the whole application.
+	Checkpoints CheckpointStatus
 }
 
 // Parts of a Status.
@@ -32,6 +34,7 @@ func (a *App) Status(ctx context.Context) (Status, error) {
 	s := Status{State: a.mu.state}
 	in := a.mu.run
 	a.mu.Unlock()
+	s.Checkpoints = a.checkpointStatus(in)
 	if in == nil {
 		return s, nil
 	}

@@ -88,6 +88,9 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 	for _, g := range plan.Globals {
 		names = append(names, g.Topic())
 	}
+	if cfg.Checkpointing.Enabled() {
+		names = append(names, controlTopic(cfg.ApplicationID).Topic)
+	}
 	slices.Sort(names)
 	existing, err := admin.Partitions(ctx, slices.Compact(names))
 	if err != nil {
@@ -99,6 +102,7 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 		func() error { return t.makeRepartitions(ctx, cfg) },
 		func() error { return t.makeChangelogs(ctx, cfg) },
 		func() error { return t.readGlobals(ctx) },
+		func() error { return t.makeControlTopic(ctx, cfg) },
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -389,6 +393,15 @@ func (t *topics) partitionsOf(ctx context.Context, topic string) (int32, error) 
 	}
 	t.later[topic] = found[topic] // 0 is asked for again: somebody may create the topic
 	return found[topic], nil
+}
+
+// taskCounts returns how many tasks each sub-topology has.
+func (t *topics) taskCounts() map[int32]int32 {
+	n := make(map[int32]int32)
+	for _, task := range t.tasks {
+		n[task.ID.Subtopology]++
+	}
+	return n
 }
 
 // subtopology returns the sub-topology of a task.

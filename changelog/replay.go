@@ -46,6 +46,7 @@ type Progress struct {
 	TopicPartition record.TopicPartition
 	From, At, To   int64 // offsets
 	Records        int64 // replayed so far
+	Bytes          int64 // of their keys and values
 }
 
 // Target is where a replay puts records: the stores of one task.
@@ -67,6 +68,9 @@ func Replay(
 				return err
 			}
 			p.At, p.Records = next, p.Records+int64(len(batch))
+			for i := range batch {
+				p.Bytes += int64(len(batch[i].Key) + len(batch[i].Value))
+			}
 			report(p)
 			return nil
 		})

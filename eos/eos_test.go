@@ -40,7 +40,10 @@ func TestForeignMetadata(t *testing.T) {
 
 // FuzzParseMetadata checks that what parses comes back.
 func FuzzParseMetadata(f *testing.F) {
-	for _, s := range []string{"1;app-p-0;42;1700000000000;", "1;;0;-1;x", "", "1;;;;", "1;a;+1;1;"} {
+	for _, s := range []string{
+		"1;app-p-0;42;1700000000000;", "1;;0;-1;x", "", "1;;;;", "1;a;+1;1;",
+		"2;a;1;2;d;7;120:0_1=k,2_0=0", "2;a;1;2;;0;120:",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

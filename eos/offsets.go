@@ -2,6 +2,8 @@ package eos
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,7 +13,8 @@ import (
 // Metadata travels with every committed offset. It tells the next owner whose transaction to end should it still be
 // open, and tells the owner itself, after a commit of unknown outcome, whether the offset is the one it sent.
 //
-// Its text form is "1;<transactional id>;<epoch>;<stream time>;<departed>"; the first field is the format version.
+// Its text form is "1;<transactional id>;<epoch>;<stream time>;<departed>"; the first field is the format version. With
+// a checkpoint it is "2;<…the same…>;<checkpoint>;<ahead>".
 type Metadata struct {
 	// TransactionalID of the owner, "" under at_least_once.
 	TransactionalID string
@@ -22,16 +25,72 @@ type Metadata struct {
 	// Departed is the static instance id of an owner that has closed cleanly after this commit, "" while it runs. The
 	// group keeps such a member until its session ends; a newcomer may let it go earlier.
 	Departed string
+	// Checkpoint is the newest checkpoint that the task has begun, by a barrier that it took or by its cut; 0 if there was
+	// none. Who starts from here takes no part in it, nor in older ones.
+	Checkpoint int64
+	// Ahead is what is processed beyond the offset; nil if nothing is.
+	Ahead *Ahead
 }
 
-const metadataVersion = "1"
+// Ahead says which records at and behind a committed offset are processed already. A task that holds back what some
+// tasks have sent, because their barriers came early, goes on with what the others send. An Ahead is read-only.
+type Ahead struct {
+	// Next is behind the last record that was looked at: records before it are processed, …
+	Next int64
+	// Except … but not those of these tasks, which are processed up to the offset given here.
+	Except map[record.TaskID]int64
+}
+
+// Processed tells whether the record of a task is processed. Nobody ever holds back a record without a known task.
+func (a *Ahead) Processed(from record.TaskID, offset int64) bool {
+	if a == nil || offset >= a.Next {
+		return false
+	}
+	held, ok := a.Except[from]
+	return !ok || offset < held
+}
+
+const (
+	metadataVersion   = "1"
+	metadataVersion2  = "2"
+	exceptionBase     = 36
+	exceptionBytesMax = 2 + 13 // separators, and the digits of the largest offset
+)
+
+// AheadBytesMax bounds what Ahead may add to the text form: brokers take 4,096 bytes by default
+// (offset.metadata.max.bytes), and the other fields need some.
+const AheadBytesMax = 3000
+
+// ExceptionBytes is at most how long the text form of an entry of Ahead.Except is.
+func ExceptionBytes(id record.TaskID) int { return len(id.String()) + exceptionBytesMax }
 
 // Encode returns the text form.
 func (m Metadata) Encode() string {
-	return strings.Join([]string{
+	fields := []string{
 		metadataVersion, m.TransactionalID,
 		strconv.FormatUint(uint64(m.Epoch), 10), strconv.FormatInt(m.StreamTime, 10), m.Departed,
-	}, ";")
+	}
+	if m.Checkpoint != 0 || m.Ahead != nil {
+		fields[0] = metadataVersion2
+		fields = append(fields, strconv.FormatInt(m.Checkpoint, 10), m.Ahead.encode())
+	}
+	return strings.Join(fields, ";")
+}
+
+// encode writes "<next>:<task>=<next less the offset, in base 36>,…", tasks in order.
+func (a *Ahead) encode() string {
+	if a == nil {
+		return ""
+	}
+	dst := append(strconv.AppendInt(nil, a.Next, 10), ':')
+	for i, id := range slices.SortedFunc(maps.Keys(a.Except), record.TaskID.Compare) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(append(dst, id.String()...), '=')
+		dst = strconv.AppendInt(dst, a.Next-a.Except[id], exceptionBase)
+	}
+	return string(dst)
 }
 
 // ParseMetadata parses the text form. Text of another program (an empty one, say) or of a newer version gives
@@ -39,7 +98,7 @@ func (m Metadata) Encode() string {
 func ParseMetadata(s string) (Metadata, error) {
 	none := Metadata{StreamTime: -1}
 	f := strings.Split(s, ";")
-	if len(f) != 5 || f[0] != metadataVersion {
+	if !(len(f) == 5 && f[0] == metadataVersion || len(f) == 7 && f[0] == metadataVersion2) {
 		return none, fmt.Errorf("%w: %.40q", ErrForeignMetadata, s)
 	}
 	epoch, err := strconv.ParseUint(f[2], 10, 64)
@@ -50,5 +109,44 @@ func ParseMetadata(s string) (Metadata, error) {
 	if err != nil {
 		return none, fmt.Errorf("%w: %.40q: stream time: %w", ErrForeignMetadata, s, err)
 	}
-	return Metadata{TransactionalID: f[1], Epoch: record.Epoch(epoch), StreamTime: streamTime, Departed: f[4]}, nil
+	m := Metadata{TransactionalID: f[1], Epoch: record.Epoch(epoch), StreamTime: streamTime, Departed: f[4]}
+	if f[0] == metadataVersion {
+		return m, nil
+	}
+	if m.Checkpoint, err = strconv.ParseInt(f[5], 10, 64); err != nil || m.Checkpoint < 0 {
+		return none, fmt.Errorf("%w: %.40q: checkpoint %.40q", ErrForeignMetadata, s, f[5])
+	}
+	if m.Ahead, err = parseAhead(f[6]); err != nil {
+		return none, fmt.Errorf("%w: %.40q: ahead: %w", ErrForeignMetadata, s, err)
+	}
+	return m, nil
+}
+
+func parseAhead(s string) (*Ahead, error) {
+	if s == "" {
+		return nil, nil
+	}
+	head, list, ok := strings.Cut(s, ":")
+	next, err := strconv.ParseInt(head, 10, 64)
+	if err != nil || !ok || next < 0 {
+		return nil, fmt.Errorf("%.40q is no offset", head)
+	}
+	a := &Ahead{Next: next}
+	if list == "" {
+		return a, nil
+	}
+	a.Except = make(map[record.TaskID]int64)
+	for entry := range strings.SplitSeq(list, ",") {
+		name, distance, _ := strings.Cut(entry, "=")
+		id, err := record.ParseTaskID(name)
+		if err != nil {
+			return nil, err
+		}
+		d, err := strconv.ParseInt(distance, exceptionBase, 64)
+		if err != nil || d < 0 || d > next {
+			return nil, fmt.Errorf("%.40q is no distance from %d", distance, next)
+		}
+		a.Except[id] = next - d
+	}
+	return a, nil
 }

@@ -85,7 +85,7 @@ func TestBadDatabaseFile(t *testing.T) {
 				log := strings.Join(again.log, "\n")
 				again.mu.Unlock()
 				require.Contains(t, log, "level=ERROR")
-				require.Regexp(t, `local state cannot be used: restoring from the changelog.* is damaged`, log)
+				require.Regexp(t, `local state cannot be used: restoring without it.* is damaged`, log)
 				require.Contains(t, log, ".sst")
 				again.stop()
 			})

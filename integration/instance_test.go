@@ -27,9 +27,11 @@ type scenario struct {
 	partitions int32
 	topology   string
 	guarantee  string // default: exactly_once_v2
-	session    time.Duration
-	sent       int
-	keys       int
+	// checkpoints is the directory of the storage for them; "": none are made.
+	checkpoints string
+	session     time.Duration
+	sent        int
+	keys        int
 }
 
 func newScenario(t *testing.T, c *broker.Cluster) *scenario {
@@ -101,6 +103,7 @@ func (s *scenario) start(name, stateDir string) *instance {
 	cmd.Env = append(os.Environ(), "TIDEMARK_TEST_INSTANCE=1", "TIDEMARK_TEST_NAME="+name, "TIDEMARK_TEST_APP="+s.app,
 		"TIDEMARK_TEST_IN="+s.in, "TIDEMARK_TEST_OUT="+s.out, "TIDEMARK_TEST_STATE="+filepath.Join(stateDir, name),
 		"TIDEMARK_TEST_TOPOLOGY="+s.topology, "TIDEMARK_TEST_GUARANTEE="+s.guarantee,
+		"TIDEMARK_TEST_CHECKPOINTS="+s.checkpoints,
 		fmt.Sprintf("TIDEMARK_TEST_SESSION_MS=%d", s.session.Milliseconds()),
 		"TIDEMARK_TEST_BROKERS="+strings.Join(s.cluster.Bootstrap(), ","))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark"
+	"github.com/tidemarkio/tidemark/checkpointing"
+	"github.com/tidemarkio/tidemark/checkpointing/storage/dir"
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/topology"
@@ -63,9 +65,15 @@ func runInstance() error {
 	if env("GUARANTEE") == eos.AtLeastOnce.String() {
 		guarantee = eos.AtLeastOnce
 	}
+	var checkpoints checkpointing.Config
+	if at := env("CHECKPOINTS"); at != "" {
+		checkpoints = checkpointing.Config{
+			Storage: dir.New(at), Interval: 100 * time.Millisecond, Retained: 2, Incremental: true, Timeout: 5 * time.Second,
+		}
+	}
 	app, err := tidemark.New(build(env("IN"), env("OUT")), tidemark.Config{
 		ProcessingGuarantee: guarantee, ApplicationID: env("APP"), Brokers: strings.Split(env("BROKERS"), ","),
-		StateDir: env("STATE"), Workers: 2,
+		StateDir: env("STATE"), Workers: 2, Checkpointing: checkpoints,
 		CacheBytesMax: -1, CommitInterval: 50 * time.Millisecond, SessionTimeout: time.Duration(session) * time.Millisecond,
 		FlushInterval: 200 * time.Millisecond, Restart: tidemark.RestartFixedDelay(1000, 200*time.Millisecond),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With(slog.String("instance", env("NAME"))),

@@ -43,6 +43,12 @@ func (b *Batch) Append(key, value []byte, timestamp int64, headers []Header) {
 	b.entries = append(b.entries, e)
 }
 
+// AddHeader adds a header to the last record, behind those it has.
+func (b *Batch) AddHeader(h Header) {
+	b.headers = append(b.headers, h)
+	b.entries[len(b.entries)-1].headerLen++
+}
+
 // Len returns the number of records.
 func (b *Batch) Len() int { return len(b.entries) }
 

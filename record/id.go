@@ -47,6 +47,15 @@ func (id TaskID) Compare(other TaskID) int {
 	return cmp.Compare(id.Partition, other.Partition)
 }
 
+// MarshalText implements encoding.TextMarshaler: JSON has task ids in their text form, also as keys.
+func (id TaskID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (id *TaskID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseTaskID(string(text))
+	return err
+}
+
 // ParseTaskID parses the text form that [TaskID.String] gives.
 func ParseTaskID(s string) (TaskID, error) {
 	sub, part, ok := strings.Cut(s, "_")

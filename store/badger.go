@@ -59,6 +59,8 @@ type badgerEngine struct {
 	version    uint64 // of the last flush
 	checkpoint Checkpoint
 	found      bool
+	// pins are the versions that snapshots still read; safe for concurrent use.
+	pins pins
 	// levelZero is the number of tables in level 0 after an ingest, while the database is closed.
 	levelZero int
 	// unsynced are tables that were written without waiting for the disk. Guarded by mu.
@@ -158,7 +160,7 @@ func (e *badgerEngine) reopenLocked(logBytes int64) error {
 	if err != nil {
 		return classifyOpen(e.dir, err)
 	}
-	db.SetDiscardTs(e.version)
+	e.pins.apply(db.SetDiscardTs)
 	e.mu.db = db
 	return nil
 }
@@ -207,7 +209,8 @@ func (e *badgerEngine) loadCheckpoint() error {
 		return &CorruptError{Dir: e.dir, Err: err, Hint: corruptHint}
 	}
 	e.version, e.found = version, true
-	e.mu.db.SetDiscardTs(version)
+	e.pins.flushed(version)
+	e.pins.apply(e.mu.db.SetDiscardTs)
 	return nil
 }
 
@@ -300,6 +303,106 @@ func (e *badgerEngine) Scan(lo, hi []byte, reverse bool) iter.Seq2[Entry, error]
 	}
 }
 
+// chunkBytes is how much a reader of an old version takes out of the database at a time.
+const chunkBytes = 256 << 10
+
+// chunk is entries in a row: bounds has the end of each key and value in data.
+type chunk struct {
+	data   []byte
+	bounds []int
+}
+
+// scanAt yields the entries with lo <= key as of a version that is pinned. It takes them out in chunks and holds no lock
+// while the loop body runs, which may wait for a network: neither Close nor an ingest waits for it. The slices hold
+// until the next step.
+func (e *badgerEngine) scanAt(ctx context.Context, version uint64, lo []byte) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		var c chunk
+		from := slices.Clone(lo)
+		for more := true; more; {
+			err := ctx.Err()
+			if err == nil {
+				more, err = e.readChunk(&c, version, from)
+			}
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			at := 0
+			for i := 0; i < len(c.bounds); i += 2 {
+				k, v := c.bounds[i], c.bounds[i+1]
+				if !yield(Entry{Key: c.data[at:k:k], Value: c.data[k:v:v]}, nil) {
+					return
+				}
+				from = append(append(from[:0], c.data[at:k]...), 0) // the least key behind it
+				at = v
+			}
+		}
+		// Badger's iterators end in silence at a block that does not match its checksum.
+		if err := e.verifyTables(); err != nil {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+// readChunk fills c with entries from a key on. more says that there may be others behind them.
+func (e *badgerEngine) readChunk(c *chunk, version uint64, from []byte) (more bool, err error) {
+	c.data, c.bounds = c.data[:0], c.bounds[:0]
+	db, release, err := e.acquire()
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	defer e.recoverTo(&err, "a snapshot's read")
+	txn := db.NewTransactionAt(version, false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Seek(from); it.Valid(); it.Next() {
+		if len(c.data) >= chunkBytes {
+			return true, nil
+		}
+		item := it.Item()
+		c.data = append(c.data, item.Key()...)
+		c.bounds = append(c.bounds, len(c.data))
+		if err := item.Value(func(v []byte) error { c.data = append(c.data, v...); return nil }); err != nil {
+			return false, e.readError(err)
+		}
+		c.bounds = append(c.bounds, len(c.data))
+	}
+	return false, nil
+}
+
+// verifyTables compares every block of the tables on disk with its checksum.
+func (e *badgerEngine) verifyTables() (err error) {
+	db, release, err := e.acquire()
+	if err != nil {
+		return err
+	}
+	defer release()
+	defer func() {
+		if r := recover(); r != nil {
+			err = &CorruptError{Dir: e.dir, Err: fmt.Errorf("badger panicked: %v", r), Hint: corruptHint}
+		}
+	}()
+	if err := db.VerifyChecksum(); err != nil {
+		return &CorruptError{Dir: e.dir, Err: err, Hint: corruptHint}
+	}
+	return nil
+}
+
+// unpin lets a version go.
+func (e *badgerEngine) unpin(version uint64) {
+	e.pins.letGo(version)
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.mu.db != nil && !e.mu.closed {
+		e.pins.apply(e.mu.db.SetDiscardTs)
+	}
+}
+
 // Flush implements [Engine].
 func (e *badgerEngine) Flush(entries iter.Seq[Entry], checkpoint Checkpoint) (err error) {
 	defer e.recoverTo(&err, "flush")
@@ -317,7 +420,7 @@ func (e *badgerEngine) Flush(entries iter.Seq[Entry], checkpoint Checkpoint) (er
 		if len(first) == ingestEntriesMin {
 			e.mu.Lock() // nobody reads an empty engine
 			defer e.mu.Unlock()
-			if err := e.ingestLocked(first, next, checkpoint); err != nil {
+			if err := e.ingestLocked(first, withoutErrors(next), checkpoint); err != nil {
 				return err
 			}
 			return e.reopenLocked(0)
@@ -340,8 +443,8 @@ func (e *badgerEngine) Flush(entries iter.Seq[Entry], checkpoint Checkpoint) (er
 	if err != nil {
 		return fmt.Errorf("store: %s: write checkpoint: %w", e.dir, err)
 	}
-	db.SetDiscardTs(version)
 	e.flushed(version, checkpoint)
+	e.pins.apply(db.SetDiscardTs)
 	return nil
 }
 
@@ -361,6 +464,7 @@ func encodeVersioned(version uint64, checkpoint Checkpoint) []byte {
 
 func (e *badgerEngine) flushed(version uint64, checkpoint Checkpoint) {
 	e.version, e.checkpoint, e.found = version, checkpoint.clone(), true
+	e.pins.flushed(version)
 	e.empty.Store(false)
 }
 
@@ -432,13 +536,24 @@ func (e *badgerEngine) ingest(entries iter.Seq[Entry], checkpoint Checkpoint) (e
 	defer e.recoverTo(&err, "ingest")
 	next, stop := iter.Pull(entries)
 	defer stop()
-	return e.ingestLocked(nil, next, checkpoint)
+	return e.ingestLocked(nil, withoutErrors(next), checkpoint)
+}
+
+// entrySource gives one entry after the other, in key order; ok is false at the end.
+type entrySource func() (at Entry, ok bool, err error)
+
+func withoutErrors(next func() (Entry, bool)) entrySource {
+	return func() (Entry, bool, error) {
+		at, ok := next()
+		return at, ok, nil
+	}
 }
 
 // bitDelete is Badger's mark of a deletion.
 const bitDelete = 1
 
-func (e *badgerEngine) ingestLocked(first []Entry, next func() (Entry, bool), checkpoint Checkpoint) error {
+// ingestLocked writes nothing that counts if the source fails.
+func (e *badgerEngine) ingestLocked(first []Entry, next entrySource, checkpoint Checkpoint) error {
 	if e.mu.closed {
 		return ErrClosed
 	}
@@ -470,7 +585,7 @@ func (e *badgerEngine) ingestLocked(first []Entry, next func() (Entry, bool), ch
 			at = first[i]
 		} else {
 			var ok bool
-			if at, ok = next(); !ok {
+			if at, ok, err = next(); !ok || err != nil {
 				break
 			}
 		}
@@ -499,6 +614,31 @@ func (e *badgerEngine) ingestLocked(first []Entry, next func() (Entry, bool), ch
 	}
 	e.flushed(w.version, checkpoint)
 	return nil
+}
+
+// installBadger makes a database of a source in a new directory, and closes it.
+func installBadger(
+	dir string, next entrySource, checkpoint Checkpoint, budget *Budget, logger *slog.Logger,
+) (err error) {
+	e, err := openBadger(dir, budget, logger)
+	if err != nil {
+		return err
+	}
+	if err := e.install(next, checkpoint); err != nil {
+		e.mu.closed = true
+		if e.mu.db != nil {
+			err = errors.Join(err, e.mu.db.Close())
+		}
+		return err
+	}
+	return e.Close()
+}
+
+func (e *badgerEngine) install(next entrySource, checkpoint Checkpoint) (err error) {
+	defer e.recoverTo(&err, "install")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.ingestLocked(nil, next, checkpoint)
 }
 
 // tableWriter writes Badger's tables.

@@ -411,3 +411,11 @@ func TestBadgerIngest(t *testing.T) {
 		}
 	}
 }
+
+// compactForTest merges all levels into one.
+func compactForTest(t *testing.T, e Engine) {
+	t.Helper()
+	b, ok := e.(*badgerEngine)
+	require.True(t, ok)
+	require.NoError(t, b.mu.db.Flatten(1))
+}

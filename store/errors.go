@@ -11,6 +11,8 @@ import (
 // [*LockedError].
 var ErrLocked = errors.New("store: state directory is in use")
 
+var errReleased = errors.New("the snapshot was released")
+
 // CorruptError says that files of a state directory are damaged. The action: remove the task's directory (it is only
 // a copy) and restore from a snapshot or the changelog.
 type CorruptError struct {

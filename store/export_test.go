@@ -36,3 +36,16 @@ func EngineOf(s *Set) Engine { return s.disk }
 
 // CrashedForTest returns a copy of a Badger directory as a killed process would leave it.
 func CrashedForTest(t *testing.T, dir string) string { t.Helper(); return crashed(t, dir) }
+
+// CompactForTest compacts a Badger engine as far as it goes.
+func CompactForTest(t *testing.T, e Engine) { t.Helper(); compactForTest(t, e) }
+
+// DiscardedForTest returns up to which version a Badger engine may discard old entries.
+func DiscardedForTest(e Engine) (version uint64) {
+	b, ok := e.(*badgerEngine)
+	if !ok {
+		panic("not a Badger engine")
+	}
+	b.pins.apply(func(v uint64) { version = v })
+	return version
+}

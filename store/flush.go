@@ -6,12 +6,18 @@ import (
 	"iter"
 	"maps"
 	"slices"
+
+	"github.com/tidwall/btree"
 )
 
 // flushJob writes the frozen tables of all stores of a task. The goroutine owns it until done is closed.
 type flushJob struct {
 	done chan struct{}
-	err  error // valid when done is closed
+	// The rest is valid when done is closed.
+
+	err error
+	// rows is what the engine in memory has then.
+	rows *btree.BTreeG[Entry]
 }
 
 // frozenStore is a store with the table that a job writes.
@@ -43,6 +49,9 @@ func (s *Set) maybeFlush() error {
 	if bytes <= limit && !old && !expired {
 		return nil
 	}
+	if s.held && bytes <= 2*limit {
+		return nil
+	}
 	if s.running != nil {
 		if bytes <= 2*limit {
 			return nil // later
@@ -71,12 +80,18 @@ func (s *Set) start() error {
 			disk = append(disk, f)
 		}
 	}
+	s.frozen.checkpoint = s.forgetCustom(s.committed.clone())
 	if changes == 0 && s.disk == nil {
 		return nil // nothing but cached reads
 	}
 	job := &flushJob{done: make(chan struct{})}
 	s.running = job
 	checkpoint, names := s.committed.clone(), maps.Clone(s.names)
+	if s.disk != nil {
+		s.frozen.version = s.disk.nextVersion(checkpoint)
+	} else {
+		s.frozen.version = max(s.frozen.version+1, uint64(checkpoint.Epoch))
+	}
 	for _, st := range s.stores {
 		if st.spec.InMemory { // nothing of it will be on disk
 			forgetPositions(checkpoint, st.spec.Name)
@@ -88,9 +103,13 @@ func (s *Set) start() error {
 	if ingest {
 		s.disk.beginIngest()
 	}
+	version := s.frozen.version
 	go func() {
 		defer close(job.done)
-		job.err = s.runFlush(disk, memory, encoded, checkpoint, ingest)
+		job.err = s.runFlush(disk, memory, encoded, checkpoint, version, ingest)
+		if job.err == nil {
+			job.rows, job.err = s.memoryRows()
+		}
 		s.changes.Add(1) // after all is written: a view that reads in between forgets it once more
 	}()
 	return nil
@@ -98,17 +117,23 @@ func (s *Set) start() error {
 
 // runFlush is the flush goroutine. It touches nothing of the set but the engines.
 func (s *Set) runFlush(
-	disk, memory []frozenStore, names []byte, checkpoint Checkpoint, ingest bool,
+	disk, memory []frozenStore, names []byte, checkpoint Checkpoint, version uint64, ingest bool,
 ) error {
 	var err error
-	switch {
-	case ingest: // first, since it holds a lock
-		err = s.disk.ingest(entriesOf(disk, names, false), checkpoint)
-	case s.disk != nil:
-		err = s.disk.Flush(entriesOf(disk, names, true), checkpoint)
+	if s.disk != nil {
+		changes := s.changeFiles.record(version, "")
+		entries := changes.tee(entriesOf(disk, names, !ingest))
+		if ingest {
+			err = s.disk.ingest(entries, checkpoint)
+		} else {
+			err = s.disk.Flush(entries, checkpoint)
+		}
+		changes.end(err)
 	}
 	if err == nil && s.memory != nil {
-		err = s.memory.Flush(entriesOf(memory, nil, true), checkpoint)
+		changes := s.changeFiles.record(version, memoryChanges)
+		err = s.memory.Flush(changes.tee(entriesOf(memory, nil, true)), checkpoint)
+		changes.end(err)
 	}
 	if err != nil {
 		return &FlushError{Task: s.config.TaskID, Dir: s.config.Dir, Err: err}

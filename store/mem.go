@@ -26,7 +26,9 @@ type memEngine struct {
 var _ Engine = (*memEngine)(nil)
 
 // NewMemEngine returns an empty engine in memory.
-func NewMemEngine() Engine {
+func NewMemEngine() Engine { return newMemEngine() }
+
+func newMemEngine() *memEngine {
 	e := &memEngine{}
 	e.mu.tree = newMemTree()
 	return e

@@ -32,6 +32,11 @@ type SetConfig struct {
 	// FlushInterval is the longest that committed state stays in memory only, which bounds what the start after a crash
 	// replays. Defaults to 30 s. Without a Clock there is no such bound.
 	FlushInterval time.Duration
+	// TrackChanges keeps what flushes write in files beside the database, for [Snapshot.Since].
+	TrackChanges bool
+	// ChangesBytesMax bounds these files; beyond it they are dropped, and the next snapshot is read in full. Defaults to
+	// 1 GiB.
+	ChangesBytesMax int64
 	// Logger defaults to one that discards.
 	Logger *slog.Logger
 	// Clock returns milliseconds since the Unix epoch.
@@ -52,6 +57,9 @@ func (c SetConfig) withDefaults() SetConfig {
 	}
 	if c.FlushInterval <= 0 {
 		c.FlushInterval = flushIntervalDefault
+	}
+	if c.ChangesBytesMax <= 0 {
+		c.ChangesBytesMax = changesBytesMaxDefault
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -88,7 +96,7 @@ type Set struct {
 	stores []setStore
 	byName map[string]int
 	disk   *badgerEngine // nil without stores on disk
-	memory Engine        // nil without stores in memory
+	memory *memEngine    // nil without stores in memory
 	names  map[string]uint16
 
 	// committed is the last checkpoint that Commit or Replayed gave; what a flush may claim.
@@ -101,6 +109,12 @@ type Set struct {
 
 	// restoring says that records were replayed since the last epoch was sealed: nobody reads beside a flush.
 	restoring bool
+
+	// frozen is the state that a snapshot has now: what was flushed, or is being flushed.
+	frozen frozenState
+	// held says that flushes wait for a snapshot.
+	held        bool
+	changeFiles *changes
 
 	running *flushJob // at most one
 	err     error     // of a flush; final
@@ -142,7 +156,7 @@ func OpenSet(ctx context.Context, config SetConfig) (_ *Set, err error) {
 	for _, spec := range s.config.Specs {
 		switch {
 		case spec.InMemory && s.memory == nil:
-			s.memory = NewMemEngine()
+			s.memory = newMemEngine()
 		case !spec.InMemory && s.disk == nil:
 			if s.disk, err = openBadger(s.config.Dir, s.config.Budget, s.config.Logger); err != nil {
 				return nil, err
@@ -150,6 +164,9 @@ func OpenSet(ctx context.Context, config SetConfig) (_ *Set, err error) {
 		}
 	}
 	if err := s.assignPrefixes(); err != nil {
+		return nil, err
+	}
+	if err := s.beginChanges(); err != nil {
 		return nil, err
 	}
 	for i, spec := range s.config.Specs {
@@ -209,6 +226,16 @@ func (s *Set) assignPrefixes() error {
 		s.names[spec.Name], used[next] = next, true
 	}
 	return nil
+}
+
+// beginChanges notes what is on disk, from where changes are kept.
+func (s *Set) beginChanges() (err error) {
+	if s.disk != nil {
+		s.frozen.version = s.disk.version
+		s.frozen.checkpoint, _, _ = s.disk.Checkpoint() // never fails
+	}
+	s.changeFiles, err = openChanges(&s.config, s.frozen.version)
+	return err
 }
 
 // dropRemoved deletes what removed stores left, in an order that a crash may interrupt anywhere: the checkpoint
@@ -316,10 +343,12 @@ func (s *Set) View(name string) (Store, error) {
 func (s *Set) envOf(spec Spec, context *Context) Env {
 	env := Env{
 		TTL: spec.TTL, Times: s.config.Times,
-		Engine: s.memory, Prefix: binary.BigEndian.AppendUint16(nil, s.names[spec.Name]), Context: context,
+		Prefix: binary.BigEndian.AppendUint16(nil, s.names[spec.Name]), Context: context,
 		CachingEnabled: spec.CachingEnabled && s.config.CachingEnabled,
 	}
-	if !spec.InMemory {
+	if spec.InMemory {
+		env.Engine = s.memory
+	} else {
 		env.Engine = s.disk
 	}
 	return env
@@ -477,6 +506,7 @@ func (s *Set) Close(clean bool) error {
 		}
 	}
 	s.closed = true
+	s.changeFiles.close()
 	for _, st := range s.stores {
 		st.close()
 	}

@@ -41,7 +41,7 @@ func (b *bench) reopen(specs ...store.Spec) {
 	b.batches = map[string]*record.Batch{}
 	set, err := store.OpenSet(b.t.Context(), store.SetConfig{
 		Dir: b.dir, TaskID: record.TaskID{Partition: 3}, Specs: specs, Context: b.context, Times: b.times, Budget: b.budget,
-		CachingEnabled: true, Clock: func() int64 { return b.nowMs },
+		CachingEnabled: true, Clock: func() int64 { return b.nowMs }, TrackChanges: true,
 	})
 	require.NoError(b.t, err)
 	b.Set = set

@@ -68,6 +68,9 @@ type Spec struct {
 	// SourceTopic is the input topic that serves as the changelog; "" if the store has one of its own, or none. Nothing
 	// is written to it by the store.
 	SourceTopic string
+	// PartitionKey takes an encoded key of the store and returns that of the records by which it was partitioned, for when
+	// the number of partitions changes. Nil: it is the same.
+	PartitionKey func(storeKey []byte) ([]byte, error)
 	// New makes the store of one task.
 	New func(env Env) (Store, error)
 	// NewGlobal makes a read-only view ([Global]) of a store that many tasks read; nil if the kind of store has none.

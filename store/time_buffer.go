@@ -31,6 +31,9 @@ type buffered[V any] struct {
 	headers []record.Header
 }
 
+// arrivalsClock numbers the records.
+const arrivalsClock = "arrivals"
+
 // TimeBufferSpec describes a persistent, logged buffer; the caller may change fields.
 func TimeBufferSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) Spec {
 	s := Spec{Name: name, Type: TypeTimeBuffer, KeySerde: typeOf(key), ValueSerde: typeOf(value)}
@@ -55,7 +58,7 @@ func newTimeBuffer[K, V any](
 	if b.observed, err = clocks.clock("observed"); err != nil {
 		return nil, err
 	}
-	if b.arrivals, err = clocks.clock("arrivals"); err != nil {
+	if b.arrivals, err = clocks.clock(arrivalsClock); err != nil {
 		return nil, err
 	}
 	b.composite = &composite{name: name, parts: []part{{clocks, clockTag}, {b.data, dataTag}}}

@@ -43,6 +43,8 @@ type TimeOrdered[K, V any] struct {
 	// head is the key of the first entry, or one below it; without headKnown it has to be looked up.
 	head      []byte
 	headKnown bool
+	// counted says that count need not look.
+	counted bool
 }
 
 // TimeOrderedConfig describes a buffer that is ordered by time.
@@ -60,6 +62,13 @@ type TimeOrderedEntry[K, V any] struct {
 	Time      int64 // its place
 	Timestamp int64 // of the last Put
 }
+
+// The clocks that sum the entries up. Without their rows, as when the entries come from several tasks, they are counted
+// once.
+const (
+	recordsClock = "records"
+	bytesClock   = "bytes"
+)
 
 const (
 	entryTag byte = 1
@@ -93,21 +102,50 @@ func newTimeOrdered[K, V any](
 		s.parts = append(s.parts, part{s.places, placeTag})
 	}
 	var err, err2 error
-	s.records, err = s.clocks.clock("records")
-	s.bytes, err2 = s.clocks.clock("bytes")
+	s.records, err = s.clocks.clock(recordsClock)
+	s.bytes, err2 = s.clocks.clock(bytesClock)
 	return s, errors.Join(err, err2)
 }
 
 // Clock returns a clock that commits with the store. Ask once, when the task is made.
 func (s *TimeOrdered[K, V]) Clock(name string) (*Clock, error) {
-	if name == "records" || name == "bytes" {
+	if name == recordsClock || name == bytesClock {
 		return nil, fmt.Errorf("store: %s: the clock %q is the store's own", s.name, name)
 	}
 	return s.clocks.clock(name)
 }
 
 // Len returns the number of entries.
-func (s *TimeOrdered[K, V]) Len() int64 { return max(0, s.records.Now()) }
+func (s *TimeOrdered[K, V]) Len() int64 {
+	_ = s.count() // Put, FirstTime and EvictWhile return its error
+	return max(0, s.records.Now())
+}
+
+// count sums the entries up if nobody has: they come from the changelogs of several tasks. It belongs to the active
+// epoch.
+func (s *TimeOrdered[K, V]) count() error {
+	if s.counted || s.records.Now() != clockStart {
+		return nil
+	}
+	var n, size int64
+	for at, err := range s.entries.scan(s.entries.prefix, prefixEnd(s.entries.prefix), false) {
+		if err != nil {
+			return err
+		}
+		row := sized[V]{}
+		if at.cur != nil {
+			row = at.cur.cur
+		} else if row, _, err = s.entries.decodeStored(at.key, at.stored); err != nil {
+			return err
+		}
+		n, size = n+1, size+row.size
+	}
+	if s.counted = true; n > 0 {
+		s.records.Set(n)
+		s.bytes.Set(size)
+	}
+	return nil
+}
 
 // Bytes returns how many bytes the keys and values of the entries have that were put with CountBytes.
 func (s *TimeOrdered[K, V]) Bytes() int64 { return max(0, s.bytes.Now()) }
@@ -129,6 +167,9 @@ func (s *TimeOrdered[K, V]) Get(k K, time int64) (v V, timestamp int64, found bo
 func (s *TimeOrdered[K, V]) Put(k K, time int64, v V, timestamp int64) error {
 	if time < 0 {
 		return fmt.Errorf("store: %s: put at the negative time %d", s.name, time)
+	}
+	if err := s.count(); err != nil {
+		return err
 	}
 	placed, err := s.locate(k, &time)
 	if err != nil {
@@ -195,8 +236,8 @@ func (s *TimeOrdered[K, V]) noteHead() {
 // FirstTime returns the time of the first entry, or an earlier one after an EvictWhile that failed; false if there is
 // none.
 func (s *TimeOrdered[K, V]) FirstTime() (time int64, found bool, err error) {
-	if s.Len() == 0 {
-		return 0, false, nil
+	if err := s.count(); err != nil || s.Len() == 0 {
+		return 0, false, err
 	}
 	if !s.headKnown {
 		// EvictWhile leaves the first entry's key, whatever more says.
@@ -216,8 +257,8 @@ func (s *TimeOrdered[K, V]) timeOf(key []byte) int64 {
 func (s *TimeOrdered[K, V]) EvictWhile(
 	more func(firstTime int64) bool, emit func(e TimeOrderedEntry[K, V]) error,
 ) error {
-	if s.Len() == 0 {
-		return nil
+	if err := s.count(); err != nil || s.Len() == 0 {
+		return err
 	}
 	lo := s.entries.prefix
 	if s.headKnown {
@@ -278,13 +319,13 @@ func (s *TimeOrdered[K, V]) badKey(key []byte, err error) error {
 
 // Rollback implements [Store].
 func (s *TimeOrdered[K, V]) Rollback() error {
-	s.headKnown = false
+	s.headKnown, s.counted = false, false
 	return s.composite.Rollback()
 }
 
 // Replay implements [Store].
 func (s *TimeOrdered[K, V]) Replay(r *record.Raw) error {
-	s.headKnown = false
+	s.headKnown, s.counted = false, false
 	return s.composite.Replay(r)
 }
 

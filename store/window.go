@@ -21,6 +21,9 @@ type Window[K, V any] struct {
 	numbers *Clock
 }
 
+// duplicatesClock numbers duplicates.
+const duplicatesClock = "duplicates"
+
 // WindowEntry is one row of a window store.
 type WindowEntry[K, V any] struct {
 	Key       K
@@ -74,7 +77,7 @@ func newWindow[K, V any](
 	}
 	s := &Window[K, V]{timed: t}
 	if c.RetainDuplicates {
-		if s.numbers, err = t.clocks.clock("duplicates"); err != nil {
+		if s.numbers, err = t.clocks.clock(duplicatesClock); err != nil {
 			return nil, err
 		}
 	}

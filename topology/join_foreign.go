@@ -142,8 +142,10 @@ func (j *foreignKeyJoin[K, V, FK, FV, R]) rightSide(topic string) (answers strin
 	source := addSource(b, operator, j.name("-subscription-registration-source", "KTABLE-SOURCE-"), []string{topic},
 		j.right.keySerde, serde.Serde[subscription[K]](j.requests), sourceConfig{})
 	j.subscribers = j.name("-subscription-store", "KTABLE-FK-JOIN-SUBSCRIPTION-STATE-STORE-")
-	b.addStore(operator, store.KeyValueSpec(j.subscribers, serde.Serde[subscriptionKey[FK, K]](j.storeSerde),
-		serde.Serde[subscriber](subscriberSerde{})))
+	spec := store.KeyValueSpec(j.subscribers, serde.Serde[subscriptionKey[FK, K]](j.storeSerde),
+		serde.Serde[subscriber](subscriberSerde{}))
+	spec.PartitionKey = partitionKeyOfSubscription
+	b.addStore(operator, spec)
 	receive := j.receiveNode(j.name("-subscription-receive", subscriptions), source)
 	ask := j.askNode(j.name("-subscription-join-foreign", subscriptions), receive)
 	tell := j.tellNode(j.name("-foreign-join-subscription", subscriptions))

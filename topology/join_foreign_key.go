@@ -45,18 +45,33 @@ func (s subscriptionKeySerde[FK, K]) Append(dst []byte, k subscriptionKey[FK, K]
 
 // Decode implements serde.Serde.
 func (s subscriptionKeySerde[FK, K]) Decode(data []byte) (k subscriptionKey[FK, K], err error) {
+	foreign, key, err := cutSubscriptionKey(data)
+	if err != nil {
+		return k, err
+	}
+	if k.foreign, err = s.foreign.Decode(foreign); err == nil {
+		k.key, err = s.key.Decode(key)
+	}
+	return k, err
+}
+
+// cutSubscriptionKey returns the encoded foreign key, by which subscriptions are partitioned, and the key behind it.
+func cutSubscriptionKey(data []byte) (foreign, key []byte, err error) {
 	const prefix = 5
 	if len(data) < prefix || data[0] != foreignJoinVersion {
-		return k, fmt.Errorf("topology: foreign-key join: want a key of version %d, got %x", foreignJoinVersion,
+		return nil, nil, fmt.Errorf("topology: foreign-key join: want a key of version %d, got %x", foreignJoinVersion,
 			data[:min(len(data), prefix)])
 	}
 	rest := data[prefix:]
 	n := binary.BigEndian.Uint32(data[1:])
 	if uint64(n) > uint64(len(rest)) {
-		return k, errShort
+		return nil, nil, errShort
 	}
-	if k.foreign, err = s.foreign.Decode(rest[:n:n]); err == nil {
-		k.key, err = s.key.Decode(rest[n:])
-	}
-	return k, err
+	return rest[:n:n], rest[n:], nil
+}
+
+// partitionKeyOfSubscription is the store's Spec.PartitionKey.
+func partitionKeyOfSubscription(data []byte) ([]byte, error) {
+	foreign, _, err := cutSubscriptionKey(data)
+	return foreign, err
 }

@@ -82,6 +82,13 @@ func TestForeignKeyPrefixes(t *testing.T) {
 	for _, other := range []string{"", "a", "abk", "b"} {
 		require.False(t, bytes.HasPrefix(key, prefix(other)), other)
 	}
+	partitionKey, err := partitionKeyOfSubscription(key)
+	require.NoError(t, err)
+	require.Equal(t, "ab", string(partitionKey))
+	for n := range 7 {
+		_, err := partitionKeyOfSubscription(key[:n])
+		require.Error(t, err)
+	}
 }
 
 func FuzzForeignKeyJoinDecode(f *testing.F) {

@@ -1,121 +1,118 @@
-// Command tidemark compares topologies before a deployment.
+// Command tidemark looks after applications from outside: their topologies before a deployment, their checkpoints,
+// savepoints and state.
 //
-//	tidemark plan -brokers HOST:PORT,… -application-id ID                    prints the stored plan of an application
-//	tidemark diff OLD.json NEW.json                                          compares two descriptions
-//	tidemark diff -brokers HOST:PORT,… -application-id ID NEW.json           compares with what the application runs
+//	tidemark plan --brokers HOST:PORT,… --application-id ID                 prints the stored plan of an application
+//	tidemark diff OLD.json NEW.json                                         compares two descriptions
+//	tidemark diff --brokers HOST:PORT,… --application-id ID NEW.json        compares with what the application runs
+//	tidemark checkpoint list|show|verify                                    what is in a storage, and whether it is whole
+//	tidemark savepoint list|inspect|verify|dispose
+//	tidemark state stores|dump                                              the rows of a store, as JSON lines
+//	tidemark completion bash|fish|powershell|zsh
 //
 // A description is what topology.NewDescription(plan).JSON() writes: let the program that declares the topology have a
 // flag for it. diff prints a line for each change, the gravest first, and ends with 1 if a store would be lost. For
 // clusters with TLS or SASL call tidemark.StoredPlan and tidemark.DiffStored from a program of your own.
+//
+// A storage is a URL: file:///mnt/checkpoints, or s3://bucket/prefix?endpoint=https://… with credentials from the
+// environment. TIDEMARK_STORAGE is the default.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 
-	"github.com/tidemarkio/tidemark"
-	"github.com/tidemarkio/tidemark/topology"
+	"github.com/spf13/cobra"
 )
-
-const usage = `usage:
-  tidemark plan -brokers HOST:PORT,... -application-id ID
-  tidemark diff OLD.json NEW.json
-  tidemark diff -brokers HOST:PORT,... -application-id ID NEW.json
-`
 
 // Exit codes.
 const (
-	exitLoss  = 1
+	exitLoss  = 1 // a store would be lost, or a checkpoint is damaged
 	exitError = 2
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
+// errLoss ends the command with exitLoss; what there is to say has been printed.
+var errLoss = errors.New("loss")
+
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	lost, err := command(ctx, args, out)
-	if errors.Is(err, flag.ErrHelp) {
-		_, err = io.WriteString(out, usage)
-	}
+	root := newRoot()
+	root.SetArgs(withLongFlags(args))
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
 	switch {
+	case errors.Is(err, errLoss):
+		return exitLoss
 	case err != nil:
 		_, _ = fmt.Fprintln(errs, err) // there is nobody else to tell
 		return exitError
-	case lost:
-		return exitLoss
 	}
 	return 0
 }
 
-func command(ctx context.Context, args []string, out io.Writer) (lost bool, err error) {
-	if len(args) == 0 {
-		return false, errors.New(usage)
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "tidemark",
+		Short:         "Look after Tidemark applications",
+		Long:          "Compares topologies before a deployment; lists, verifies and reads checkpoints and savepoints.",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return fmt.Errorf("which command?\n\n%s", cmd.UsageString())
+		},
 	}
-	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	brokers := flags.String("brokers", "", "")
-	id := flags.String("application-id", "", "")
-	if err := flags.Parse(args[1:]); err != nil {
-		return false, err
-	}
-	stored := func() (*topology.Description, error) {
-		// The state directory is not touched; without HOME there would be no default for it.
-		return tidemark.StoredPlan(ctx, tidemark.Config{
-			ApplicationID: *id, Brokers: strings.Split(*brokers, ","), StateDir: "unused",
-		})
-	}
-	switch {
-	case args[0] == "plan" && *brokers != "" && flags.NArg() == 0:
-		d, err := stored()
-		if err != nil {
-			return false, err
-		}
-		data, err := d.JSON()
-		if err != nil {
-			return false, err
-		}
-		_, err = out.Write(data)
-		return false, err
-	case args[0] == "diff" && *brokers != "" && flags.NArg() == 1:
-		before, err := stored()
-		if err != nil {
-			return false, err
-		}
-		return diff(before, flags.Arg(0), out)
-	case args[0] == "diff" && *brokers == "" && flags.NArg() == 2:
-		before, err := load(flags.Arg(0))
-		if err != nil {
-			return false, err
-		}
-		return diff(before, flags.Arg(1), out)
-	}
-	return false, errors.New(usage)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\n\n%s", err, cmd.UsageString())
+	})
+	root.AddCommand(newPlan(), newDiff(), newCheckpoint(), newSavepoint(), newState())
+	return root
 }
 
-func diff(before *topology.Description, file string, out io.Writer) (lost bool, err error) {
-	after, err := load(file)
-	if err != nil {
-		return false, err
+// withLongFlags lets a single hyphen stand before a long flag too, as with the Go tools. There are no short flags but -h.
+func withLongFlags(args []string) []string {
+	long := make([]string, len(args))
+	for i, a := range args {
+		if len(a) > 2 && a[0] == '-' && a[1] != '-' {
+			a = "-" + a
+		}
+		if long[i] = a; a == "--" {
+			copy(long[i:], args[i:])
+			break
+		}
 	}
-	changes := topology.Diff(before, after)
-	_, err = io.WriteString(out, changes.String())
-	return len(changes.LostStores()) > 0, err
+	return long
 }
 
-func load(file string) (*topology.Description, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("tidemark: %w", err)
+// exactly wants so many arguments, and shows the usage if there are others.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return fmt.Errorf("%s wants %d arguments, not %d\n\n%s", cmd.CommandPath(), n, len(args), cmd.UsageString())
 	}
-	d, err := topology.ParseDescription(data)
-	if err != nil {
-		return nil, fmt.Errorf("tidemark: %s: %w", file, err)
-	}
-	return d, nil
+}
+
+// group is a command that only has others below it.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
+		what := "which command?"
+		if len(args) > 0 {
+			what = fmt.Sprintf("%s %s is unknown", cmd.CommandPath(), strings.Join(args, " "))
+		}
+		return fmt.Errorf("%s\n\n%s", what, cmd.UsageString())
+	}}
+	cmd.AddCommand(below...)
+	return cmd
 }

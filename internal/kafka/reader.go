@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -20,6 +21,10 @@ const (
 	readBytesMax = 4 << 20
 	// readMaxWait is how long a broker may wait for data. A reader reads what exists, so it hardly ever waits.
 	readMaxWait = 250 * time.Millisecond
+	// tailBytesMax and tailMaxWait are the same for a reader that follows a topic with few and small records, and waits most
+	// of the time.
+	tailBytesMax = 1 << 20
+	tailMaxWait  = 2 * time.Second
 	// unknownTopicTimeout is how long a reader waits for a topic that the brokers do not know (yet).
 	unknownTopicTimeout = 30 * time.Second
 )
@@ -40,10 +45,28 @@ func (r *Reader) Read(
 	if from >= to {
 		return nil
 	}
+	return r.read(ctx, &rangeRead{
+		client: r.client, tp: tp, next: from, to: to, bytesFirst: readBytesMax, wait: readMaxWait,
+	}, fn)
+}
+
+// Tail reads a partition from an offset on, and waits for more at its end: it returns when ctx ends, fn fails, or an
+// error is not transient. fn gets what is committed, as with Read; next may move without records.
+func (r *Reader) Tail(
+	ctx context.Context, tp record.TopicPartition, from int64, fn func(records []record.Raw, next int64) error,
+) error {
+	return r.read(ctx, &rangeRead{
+		client: r.client, tp: tp, next: from, to: math.MaxInt64, bytesFirst: tailBytesMax, wait: tailMaxWait,
+	}, fn)
+}
+
+func (r *Reader) read(
+	ctx context.Context, run *rangeRead, fn func(records []record.Raw, next int64) error,
+) error {
 	ctx, cancel := context.WithCancel(ctx)
 	fetches := make(chan decoded)
 	failed := make(chan error, 1)
-	run := &rangeRead{client: r.client, tp: tp, next: from, to: to, bytesMax: readBytesMax}
+	run.bytesMax = run.bytesFirst
 	run.conns = r.client.newConns("read", 0)
 	go func() {
 		defer close(fetches)
@@ -70,7 +93,9 @@ type rangeRead struct {
 	conns        *conns
 	tp           record.TopicPartition
 	next, to     int64
-	bytesMax     int32
+	bytesFirst   int32 // what a fetch brings
+	bytesMax     int32 // more for a large batch
+	wait         time.Duration
 	unknownSince time.Time
 	failures     int // unknown server errors in a row
 }
@@ -97,7 +122,7 @@ func (r *rangeRead) prefetch(ctx context.Context, out chan<- decoded) error {
 			r.bytesMax = min(r.bytesMax*2, fetchBytesLimit)
 			continue
 		}
-		pause.next, r.bytesMax, r.unknownSince, r.failures = 0, readBytesMax, time.Time{}, 0
+		pause.next, r.bytesMax, r.unknownSince, r.failures = 0, r.bytesFirst, time.Time{}, 0
 		if d.next == r.next {
 			continue // nothing committed yet
 		}
@@ -141,7 +166,7 @@ func (r *rangeRead) fetch(ctx context.Context) (decoded, error) {
 		return decoded{}, err
 	}
 	req := &sarama.FetchRequest{
-		Version: fetchVersion, MaxWaitTime: int32(readMaxWait.Milliseconds()), MinBytes: 1, MaxBytes: r.bytesMax,
+		Version: fetchVersion, MaxWaitTime: int32(r.wait.Milliseconds()), MinBytes: 1, MaxBytes: r.bytesMax,
 		Isolation: sarama.ReadCommitted, SessionEpoch: -1,
 	}
 	req.AddBlock(r.tp.Topic, r.tp.Partition, r.next, r.bytesMax, -1)

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
@@ -28,6 +31,10 @@ type Config struct {
 	// Dir is where the instances keep their state. "" keeps all stores in memory.
 	Dir     string
 	Caching bool
+	// Checkpoints are made at random moments.
+	Checkpoints bool
+	// AlignmentBufferBytes is the task's; 0: no bound.
+	AlignmentBufferBytes int64
 }
 
 // applicationID prefixes internal topics.
@@ -37,14 +44,18 @@ const applicationID = "sim"
 type Cluster struct {
 	cfg       Config
 	logs      map[record.TopicPartition][]record.Raw
+	origins   map[record.TopicPartition][]origin // of each record in logs
 	instances []*instance
 	members   []*member
 	global    *task.Task // nil without global stores
 	globalCfg task.Config
 	internal  map[string]bool
-	budget    *store.Budget
-	nowMs     int64
-	robin     int32
+	channels  map[int32]*task.Channels
+	// coordinator is nil without checkpoints.
+	coordinator *coordinator
+	budget      *store.Budget
+	nowMs       int64
+	robin       int32
 	// Events counts what happened.
 	Events Events
 }
@@ -52,11 +63,30 @@ type Cluster struct {
 // Events are counters of what disturbed a run.
 type Events struct {
 	Commits, Aborts, Crashes, Moves, Restores int
+	// Of checkpoints: Triggered and Aborted ones, Unaligned cuts, and records InFlight.
+	Triggered, Aborted, Unaligned, InFlight int
+}
+
+// Add sums counters up.
+func (e *Events) Add(other Events) {
+	e.Commits += other.Commits
+	e.Aborts += other.Aborts
+	e.Crashes += other.Crashes
+	e.Moves += other.Moves
+	e.Restores += other.Restores
+	e.Triggered += other.Triggered
+	e.Aborted += other.Aborted
+	e.Unaligned += other.Unaligned
+	e.InFlight += other.InFlight
 }
 
 // instance is a process: the tasks that one transaction covers.
 type instance struct {
 	dir string
+	// at is up to where the instance has read the control topic, known what is in progress by it, over what has ended.
+	at    int
+	known []checkpointing.Barrier
+	over  []int64
 }
 
 // member is a task, which is on one instance at a time, with what a broker keeps for it.
@@ -75,12 +105,30 @@ type member struct {
 
 // New makes a cluster and starts its tasks.
 func New(cfg Config) (*Cluster, error) {
+	c := newCluster(cfg)
+	if err := c.openGlobal(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	for _, m := range c.members {
+		if err := c.open(m); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	return c, nil
+}
+
+// newCluster makes a cluster without starting anything.
+func newCluster(cfg Config) *Cluster {
 	c := &Cluster{
 		cfg: cfg, logs: make(map[record.TopicPartition][]record.Raw), internal: make(map[string]bool),
-		budget: store.NewBudget(budgetBytes),
+		origins: make(map[record.TopicPartition][]origin), budget: store.NewBudget(budgetBytes),
 	}
 	for _, r := range cfg.Plan.Repartitions {
 		c.internal[r.Name] = true
+	}
+	if cfg.Checkpoints {
+		c.coordinator = &coordinator{active: make(map[int64]*Checkpoint)}
+		c.channels = task.ChannelsOf(cfg.Plan, c.physical, func(int32) int32 { return cfg.Partitions })
 	}
 	for i := range cfg.Instances {
 		in := &instance{}
@@ -89,20 +137,12 @@ func New(cfg Config) (*Cluster, error) {
 		}
 		c.instances = append(c.instances, in)
 	}
-	if err := c.openGlobal(); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
 	for _, sub := range cfg.Plan.Subtopologies {
 		for p := range cfg.Partitions {
 			c.members = append(c.members, c.newMember(sub, p))
 		}
 	}
-	for _, m := range c.members {
-		if err := c.open(m); err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
-	}
-	return c, nil
+	return c
 }
 
 const budgetBytes = 16 << 20
@@ -139,6 +179,7 @@ func (c *Cluster) taskConfig(sub *processor.Subtopology, id record.TaskID) task.
 		Changelog:  func(name string) string { return applicationID + "-" + name + "-changelog" },
 		Global:     c.view, Logger: slog.New(slog.DiscardHandler),
 		MaxTaskIdle: -1, // what is not in the log need not come soon
+		Channels:    c.channels[id.Subtopology], AlignmentBufferBytes: c.cfg.AlignmentBufferBytes,
 	}
 	cfg.Stores.CachingEnabled, cfg.Stores.Budget = c.cfg.Caching, c.budget
 	return cfg
@@ -164,7 +205,7 @@ func (c *Cluster) Pipe(topic string, r record.Raw) error {
 		partition = processor.DefaultPartition(r.Key, c.cfg.Partitions)
 	}
 	tp := record.TopicPartition{Topic: topic, Partition: partition}
-	c.append(tp, r)
+	c.append(tp, r, origin{})
 	if c.global != nil && slices.Contains(c.globalCfg.Inputs, tp) {
 		return c.follow(tp)
 	}
@@ -172,13 +213,14 @@ func (c *Cluster) Pipe(topic string, r record.Raw) error {
 }
 
 // append copies a record, which may lie in a batch that is reused, to a log.
-func (c *Cluster) append(tp record.TopicPartition, r record.Raw) {
+func (c *Cluster) append(tp record.TopicPartition, r record.Raw, from origin) {
 	r.Key, r.Value, r.Offset = bytes.Clone(r.Key), bytes.Clone(r.Value), int64(len(c.logs[tp]))
 	r.Headers = slices.Clone(r.Headers)
 	for i, h := range r.Headers {
 		r.Headers[i].Value = bytes.Clone(h.Value)
 	}
 	c.logs[tp] = append(c.logs[tp], r)
+	c.origins[tp] = append(c.origins[tp], from)
 }
 
 // Records returns what is committed of a topic, partition by partition.
@@ -203,6 +245,13 @@ func (c *Cluster) Settle() error {
 		if c.idle() {
 			return nil
 		}
+		if c.coordinator != nil {
+			for _, in := range c.instances {
+				if err := c.deliver(in); err != nil {
+					return err
+				}
+			}
+		}
 		for _, m := range c.members {
 			if err := c.process(m, 1+c.cfg.Rand.IntN(recordsMax)); err != nil {
 				return err
@@ -214,7 +263,26 @@ func (c *Cluster) Settle() error {
 			}
 		}
 	}
-	return fmt.Errorf("sim: still busy after %d rounds", stepsMax)
+	return fmt.Errorf("sim: still busy after %d rounds: %s", stepsMax, c.busy())
+}
+
+// busy says who has something to do.
+func (c *Cluster) busy() string {
+	var s strings.Builder
+	for _, m := range c.members {
+		for _, tp := range m.cfg.Inputs {
+			if p := m.positions[tp]; p.Offset < int64(len(c.logs[tp])) {
+				fmt.Fprintf(&s, "task %s reads %s at %d of %d (%+v); ", m.cfg.ID, tp, p.Offset, len(c.logs[tp]), p.Ahead)
+			}
+		}
+		if m.task.Dirty() {
+			fmt.Fprintf(&s, "task %s is dirty; ", m.cfg.ID)
+		}
+	}
+	if !c.settled() {
+		fmt.Fprintf(&s, "checkpoints %v are in progress", slices.Collect(maps.Keys(c.coordinator.active)))
+	}
+	return s.String()
 }
 
 const (
@@ -223,7 +291,7 @@ const (
 )
 
 func (c *Cluster) idle() bool {
-	return !slices.ContainsFunc(c.members, func(m *member) bool {
+	return c.settled() && !slices.ContainsFunc(c.members, func(m *member) bool {
 		for _, tp := range m.cfg.Inputs {
 			if m.positions[tp].Offset < int64(len(c.logs[tp])) {
 				return true

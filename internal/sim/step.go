@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -27,6 +28,9 @@ const (
 // Step lets one thing happen.
 func (c *Cluster) Step() error {
 	r := c.cfg.Rand
+	if c.coordinator != nil && r.IntN(4) == 0 {
+		return c.checkpointStep()
+	}
 	m := c.members[r.IntN(len(c.members))]
 	switch draw := r.IntN(100); {
 	case draw < 60:
@@ -50,7 +54,10 @@ func (c *Cluster) Step() error {
 		return m.task.Stores().Flush(context.Background())
 	default:
 		c.nowMs += r.Int64N(100)
-		return m.task.Punctuate(c.nowMs)
+		if err := m.task.Punctuate(c.nowMs); err != nil {
+			return err
+		}
+		return c.collect(m)
 	}
 }
 
@@ -67,7 +74,7 @@ func (c *Cluster) process(m *member, records int) error {
 	}
 	_, err := m.task.Process(records, c.nowMs)
 	m.task.Released()
-	return err
+	return errors.Join(err, c.collect(m))
 }
 
 // tasksOf returns the tasks of an instance.
@@ -106,6 +113,9 @@ func (c *Cluster) transaction(in *instance, end outcome) error {
 	for i, m := range members {
 		if epochs[i] != nil {
 			ends[i] = c.write(m, epochs[i])
+			if err := c.cutsWritten(m, epochs[i]); err != nil {
+				return err
+			}
 		}
 	}
 	if end == diesBehind {
@@ -118,6 +128,9 @@ func (c *Cluster) transaction(in *instance, end outcome) error {
 		if err := m.task.Committed(ends[i], c.nowMs); err != nil {
 			return err
 		}
+		if err := c.collect(m); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -127,7 +140,7 @@ func (c *Cluster) write(m *member, e *task.Epoch) []int64 {
 	ends := make([]int64, len(e.Batches))
 	for i, b := range e.Batches {
 		for j := range b.Len() {
-			c.append(b.TopicPartition, b.At(j))
+			c.append(b.TopicPartition, b.At(j), origin{m.cfg.ID, e.Number})
 		}
 		ends[i] = int64(len(c.logs[b.TopicPartition]))
 		if e.IsChangelog(i) && c.cfg.Rand.IntN(8) == 0 {
@@ -164,6 +177,9 @@ func (c *Cluster) crash(in *instance) error {
 		}
 		m.task = nil
 	}
+	if c.coordinator != nil && c.cfg.Rand.IntN(2) == 0 {
+		in.at, in.known, in.over = 0, nil, nil // a new process reads the control topic while its tasks run already
+	}
 	for _, m := range members {
 		if !stays {
 			m.on = c.anInstance()
@@ -189,6 +205,11 @@ func (c *Cluster) move(m *member) error {
 	if err := c.rollback([]*member{m}); err != nil {
 		return err
 	}
+	if c.coordinator != nil {
+		if err := c.leave(m); err != nil {
+			return err
+		}
+	}
 	if err := m.task.Close(c.cfg.Rand.IntN(2) == 0); err != nil {
 		return err
 	}
@@ -212,5 +233,8 @@ func (c *Cluster) open(m *member) error {
 	for tp, p := range m.positions {
 		m.fetched[tp] = p.Offset
 	}
-	return c.restore(m)
+	if err := c.restore(m); err != nil {
+		return err
+	}
+	return c.join(m)
 }

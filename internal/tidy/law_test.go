@@ -27,7 +27,8 @@ var law = []struct {
 	// Guarantees.
 	{"eos", []string{"record"}},
 	{"changelog", []string{"record", "store"}},
-	{"checkpointing", []string{"record", "store"}},
+	{"checkpointing", []string{"record", "store", "checkpointing/storage"}},
+	{"checkpointing/storage", []string{"checkpointing/storage"}},
 	// Run time: worker > task, assign > the API and the Plan.
 	{"processor", []string{"record", "serde", "store", "eos"}},
 	{"processor/assign", []string{"record", "processor"}},
@@ -94,6 +95,12 @@ var doors = []struct {
 	{"github.com/stretchr/testify", []string{"integration", "store/storetest", "checkpointing/storage/storagetest"}, true},
 	{"github.com/cockroachdb/datadriven", nil, true},
 	{"github.com/twmb/franz-go", []string{"integration", "examples", "cmd", "serde/registry"}, true},
+	// What only users of S3 pay for.
+	{"github.com/aws/aws-sdk-go-v2", []string{"checkpointing/storage/s3"}, true},
+	{"github.com/aws/smithy-go", []string{"checkpointing/storage/s3"}, true},
+	// What only users of the command line pay for.
+	{"github.com/spf13/cobra", []string{"cmd"}, true},
+	{"github.com/schollz/progressbar", []string{"cmd"}, true},
 	// What only users of a schema registry pay for.
 	{"github.com/twmb/avro", []string{"serde/avro", "integration"}, true},
 	{"github.com/google/jsonschema-go", []string{"serde/jsonschema"}, true},

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
+	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
@@ -48,7 +50,15 @@ func (t *Task) Output(topic string) (processor.Output, error) {
 	if t.cfg.ID == record.GlobalTaskID() {
 		return nil, errGlobalOutput
 	}
-	physical := t.cfg.Physical(topic)
+	o, err := t.output(t.cfg.Physical(topic))
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// output returns the output to a physical topic.
+func (t *Task) output(physical string) (*output, error) {
 	if o, ok := t.outputs[physical]; ok {
 		return o, nil
 	}
@@ -61,6 +71,9 @@ func (t *Task) Output(topic string) (processor.Output, error) {
 			"kafka-topics --create --topic %s --partitions <n>", t.cfg.ID, physical, physical)
 	}
 	o := &output{task: t, topic: physical, batches: make([]*record.Batch, n)}
+	if c := t.cfg.Channels; c != nil && slices.Contains(c.Downstream, physical) {
+		o.origin = record.Header{Key: checkpointing.TaskHeader, Value: checkpointing.AppendTask(nil, t.cfg.ID)}
+	}
 	t.outputs[physical] = o
 	return o, nil
 }

@@ -18,6 +18,8 @@ type Epoch struct {
 	Batches []*record.Batch
 	// Positions are the input positions at the end of the epoch.
 	Positions map[record.TopicPartition]Position
+	// Cuts are the checkpoints whose cut is the end of the epoch. Their barriers are the last records of the outputs.
+	Cuts []int64
 
 	changelogs []string // store names of the first batches
 }
@@ -47,15 +49,19 @@ func (t *Task) Seal() (*Epoch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", t.cfg.ID, err)
 	}
+	if err := t.alignment.seal(e); err != nil {
+		return nil, err
+	}
 	for _, topic := range slices.Sorted(maps.Keys(t.outputs)) {
 		e.Batches = t.outputs[topic].seal(e.Batches)
 	}
 	for _, q := range t.queues {
-		e.Positions[q.tp] = Position{Offset: q.position, StreamTime: q.streamTime}
+		e.Positions[q.tp] = q.committable(t.alignment.begun)
 	}
 	t.punctuators.seal()
-	t.sealed, t.dirty, t.commitRequested = e, false, false
+	t.sealed, t.dirty, t.commitRequested = e, t.alignment.pending(), false
 	t.epoch++
+	t.alignment.sealedAt(e)
 	return e, nil
 }
 
@@ -109,6 +115,7 @@ func (t *Task) Committed(ends []int64, wallClock int64) error {
 		return fmt.Errorf("task %s: %w", t.cfg.ID, err)
 	}
 	t.punctuators.commit()
+	t.alignment.committed(e, wallClock)
 	t.finish(e)
 	return nil
 }
@@ -128,16 +135,19 @@ func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
 	t.streamTime = -1
 	for _, q := range t.queues {
 		for i := range q.batches {
-			t.released = append(t.released, q.batches[i].Token)
+			if !q.batches[i].own {
+				t.released = append(t.released, q.batches[i].Token)
+			}
 		}
 		p := committed[q.tp]
-		q.reset(p.Offset, p.StreamTime)
+		q.reset(p)
 		t.streamTime = max(t.streamTime, p.StreamTime)
 	}
 	t.times.Stream = t.streamTime
 	t.expiry.reset()
 	t.punctuators.rollback()
 	t.dirty, t.commitRequested = false, false
+	t.alignment.rollback(committed)
 	return nil
 }
 

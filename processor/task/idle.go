@@ -71,8 +71,13 @@ func (t *Task) goesOn() {
 }
 
 // IdleUntil returns until when the task waits for an empty input although it has records, by the wall clock of the last
-// Process; MaxInt64 if it does not wait for the clock.
-func (t *Task) IdleUntil() int64 { return t.idleDeadline }
+// Process, or for barriers; MaxInt64 if it does not wait for the clock.
+func (t *Task) IdleUntil() int64 {
+	if len(t.alignment.active) == 0 {
+		return t.idleDeadline
+	}
+	return min(t.idleDeadline, t.alignment.deadline())
+}
 
 // heard notes what a fetch tells about an input.
 func (q *queue) heard(highWatermark int64) {

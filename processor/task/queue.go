@@ -16,6 +16,8 @@ type Input struct {
 	HighWatermark int64
 	// Token comes back through Released once every record of the batch is processed.
 	Token any
+
+	own bool // copies of records that were held back; there is nothing to give back
 }
 
 // queue holds the fetched, unprocessed records of one input partition. Owned by the task goroutine.
@@ -42,6 +44,8 @@ type queue struct {
 	position      int64
 	highWatermark int64
 	idle          queueIdle
+
+	lane *lane // nil: not a repartition topic, or checkpoints are off
 }
 
 func newQueue(tp record.TopicPartition, node string, source processor.Source) *queue {
@@ -54,9 +58,21 @@ func newQueue(tp record.TopicPartition, node string, source processor.Source) *q
 }
 
 // reset empties the queue and sets where it continues.
-func (q *queue) reset(position, streamTime int64) {
-	q.batches, q.at, q.position, q.streamTime, q.current = nil, 0, position, streamTime, nil
+func (q *queue) reset(p Position) {
+	q.batches, q.at, q.position, q.streamTime, q.current = nil, 0, p.Offset, p.StreamTime, nil
 	q.headKnown, q.headErr, q.idle = false, nil, queueIdle{}
+	if q.lane != nil {
+		q.lane.reset(p.Ahead)
+	}
+}
+
+// committable is what a commit says about the input.
+func (q *queue) committable(checkpoint int64) Position {
+	p := Position{Offset: q.position, StreamTime: q.streamTime, Checkpoint: checkpoint}
+	if q.lane != nil {
+		q.lane.position(&p)
+	}
+	return p
 }
 
 func (q *queue) empty() bool { return len(q.batches) == 0 }
@@ -98,6 +114,9 @@ func (q *queue) extract(t *Task) (timestamp int64, err error) {
 // next takes the next record, with its event time. The error says that it has none; a negative one, that it is to be
 // dropped. A batch that is used up is released. The record holds until the following call of next.
 func (q *queue) next(t *Task) (*record.Raw, error) {
+	if q.lane != nil {
+		return q.lane.next(t)
+	}
 	ts, err := q.headTimestamp(t), q.headErr
 	b := &q.batches[0]
 	r := &b.Records[q.at]
@@ -130,7 +149,7 @@ func (t *Task) Add(in Input) {
 	q.heard(in.HighWatermark)
 	if len(in.Records) == 0 {
 		// Markers only. The position moves behind what is queued: at once if nothing is.
-		if q.empty() {
+		if q.empty() || len(q.batches) == 1 && q.batches[0].own {
 			if in.Next > q.position {
 				q.position = in.Next
 				t.dirty = true
@@ -146,6 +165,13 @@ func (t *Task) Add(in Input) {
 		q.at = 0
 		q.headKnown = false
 		q.idle.deadline, q.idle.enforced = 0, false
+	}
+	if q.lane != nil {
+		q.lane.look(in.Records)
+		if len(q.batches) == 1 {
+			q.lane.settle()
+		}
+		t.alignment.refresh()
 	}
 }
 

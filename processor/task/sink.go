@@ -19,6 +19,8 @@ type output struct {
 	active  []int32         // partitions with a batch
 	bytes   int
 	robin   int32 // next partition for null keys
+	// origin is the header that names the task, on records of repartition topics while checkpoints are enabled.
+	origin record.Header
 }
 
 var _ processor.Output = (*output)(nil)
@@ -60,6 +62,10 @@ func (o *output) append(partition int32, key, value []byte, timestamp int64, hea
 	}
 	b.Append(key, value, timestamp, headers)
 	o.bytes += len(key) + len(value) + recordOverheadBytes
+	if o.origin.Value != nil {
+		b.AddHeader(o.origin)
+		o.bytes += len(o.origin.Value)
+	}
 }
 
 // seal moves the batches of the epoch to dst and starts empty.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"runtime/debug"
 	"time"
 
+	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
@@ -39,6 +41,11 @@ type Config struct {
 	// Global makes a view of a global store for this task; false if there is none of that name. Nil: there are none.
 	Global func(storeName string) (store.Store, bool, error)
 
+	// Channels are the repartition topics around the task. Nil: checkpoints are off, and records do not name their task.
+	Channels *Channels
+	// AlignmentBufferBytes bounds what is held back while barriers are awaited; 0: nothing does.
+	AlignmentBufferBytes int64
+
 	// Stores configures the store set; ID, specs and context are filled in by Open.
 	Stores store.SetConfig
 }
@@ -60,6 +67,8 @@ type Task struct {
 	queues  []*queue
 	byInput map[record.TopicPartition]*queue
 	outputs map[string]*output
+
+	alignment *alignment
 
 	empty      int // queues, as of the last pick
 	streamTime int64
@@ -183,6 +192,7 @@ func (t *Task) buildQueues() error {
 		t.queues = append(t.queues, q)
 		t.byInput[tp] = q
 	}
+	t.alignment = newAlignment(t)
 	return nil
 }
 
@@ -190,6 +200,10 @@ func (t *Task) buildQueues() error {
 type Position struct {
 	Offset     int64
 	StreamTime int64 // -1: nothing processed yet
+	// Ahead is what is processed beyond Offset, nil if nothing is. See eos.Ahead.
+	Ahead *eos.Ahead
+	// Checkpoint is the newest checkpoint that the task has begun, 0 if there was none.
+	Checkpoint int64
 }
 
 // Init starts processing: the stores are restored up to these changelog positions, and inputs continue at theirs. epoch
@@ -204,8 +218,9 @@ func (t *Task) Init(
 		if !ok {
 			return fmt.Errorf("task %s: no position for input %s", t.cfg.ID, q.tp)
 		}
-		q.reset(p.Offset, p.StreamTime)
+		q.reset(p)
 		t.streamTime = max(t.streamTime, p.StreamTime)
+		t.alignment.start(p.Checkpoint)
 	}
 	t.times = store.Times{Stream: t.streamTime, Wall: wallClock}
 	t.expiry.reset()
@@ -225,6 +240,9 @@ func (t *Task) Init(
 // can only be rolled back.
 func (t *Task) Process(limit int, wallClock int64) (n int, err error) {
 	t.idleDeadline = neverIdle
+	if t.alignment.stopped(wallClock) {
+		return 0, nil
+	}
 	if err := t.tick(wallClock); err != nil {
 		return 0, err
 	}
@@ -341,6 +359,9 @@ func (t *Task) HeadTimestamp() (timestamp int64, ok bool) {
 
 // Punctuate fires the wall-clock punctuators that are due.
 func (t *Task) Punctuate(wallClock int64) error {
+	if t.alignment.stopped(wallClock) {
+		return nil
+	}
 	if err := t.tick(wallClock); err != nil {
 		return err
 	}
@@ -352,7 +373,12 @@ func (t *Task) Punctuate(wallClock int64) error {
 }
 
 // NextWallClock returns when the next wall-clock punctuator is due, or something that expires by the wall clock.
-func (t *Task) NextWallClock() int64 { return min(t.punctuators.nextWall, t.expiry.nextWall()) }
+func (t *Task) NextWallClock() int64 {
+	if t.alignment.paused != 0 {
+		return math.MaxInt64
+	}
+	return min(t.punctuators.nextWall, t.expiry.nextWall())
+}
 
 // ID returns the task's id.
 func (t *Task) ID() record.TaskID { return t.cfg.ID }
@@ -388,6 +414,7 @@ func (t *Task) UncommittedBytes() int {
 // committed or rolled back before.
 func (t *Task) Close(clean bool) error {
 	errs := make([]error, 0, 2)
+	t.alignment.close()
 	for _, in := range t.nodes {
 		if c, ok := in.impl.(processor.Closer); ok {
 			t.running = in.node.Name

@@ -462,6 +462,7 @@ type member struct {
 	stop     context.CancelFunc
 	ran      chan error // result of the worker
 	failures chan error // of restores
+	channels *task.Channels
 }
 
 func taskID(p int32) record.TaskID { return record.TaskID{Partition: p} }
@@ -527,6 +528,7 @@ func (m *member) taskConfig(id record.TaskID) task.Config {
 		Partitions: func(string) (int32, error) { return 1, nil },
 		Changelog:  func(name string) string { return name + "-changelog" },
 		Logger:     slog.New(slog.DiscardHandler),
+		Channels:   m.channels,
 	}
 }
 

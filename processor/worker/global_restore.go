@@ -25,6 +25,7 @@ type globalBase struct {
 
 	began   time.Time
 	records int64
+	bytes   int64
 }
 
 // open opens the task where its topics continue.
@@ -169,10 +170,14 @@ func (g *Global) catchUp(ctx context.Context) error {
 // progressed reports a batch, and whether the partition is at its end.
 func (g *Global) progressed(b *globalBase, f *Fetched) bool {
 	b.records += int64(len(f.Records))
+	for i := range f.Records {
+		b.bytes += int64(len(f.Records[i].Key) + len(f.Records[i].Value))
+	}
 	p := changelog.Progress{
 		Store: b.store.Store.Name, TopicPartition: b.tp, From: b.from, At: min(f.Next, b.end), To: b.end, Records: b.records,
+		Bytes: b.bytes,
 	}
-	call(g.cfg.Listener.OnProgress, progress(record.GlobalTaskID(), p, g.cfg.Clock.Since(b.began)))
+	call(g.cfg.Listener.OnProgress, progress(record.GlobalTaskID(), b.base, p, g.cfg.Clock.Since(b.began)))
 	if f.Next < b.end {
 		return false
 	}
@@ -184,6 +189,7 @@ func (g *Global) caughtUp(b *globalBase) {
 	took := g.cfg.Clock.Since(b.began)
 	call(g.cfg.Listener.OnEnd, RestoreEnd{
 		Task: record.GlobalTaskID(), Store: b.store.Store.Name, TopicPartition: b.tp, Records: b.records, Took: took,
+		Base: b.base,
 	})
 	g.cfg.Logger.Info("global store read", slog.String("store", b.store.Store.Name), slog.String("topic", b.tp.Topic),
 		slog.Int("partition", int(b.tp.Partition)), slog.String("base", b.base), slog.Int64("from", b.from),

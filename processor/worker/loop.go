@@ -67,6 +67,7 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 			if err != nil {
 				return worked, err
 			}
+			w.collect(r)
 		}
 	}
 	before := w.inflight
@@ -174,6 +175,9 @@ func (w *Worker) outOfRange(ctx context.Context, r *running, tp record.TopicPart
 		slog.String("task", r.task.ID().String()), slog.String("topic", tp.Topic), slog.Int("partition", int(tp.Partition)),
 		slog.Int64("position", r.committed[tp].Offset), slog.Int64("continue_at", to))
 	p := r.committed[tp]
+	if to < p.Offset {
+		p.Ahead = nil // of a log that is no more
+	}
 	p.Offset = to
 	r.committed[tp] = p
 	return w.rollback(r)

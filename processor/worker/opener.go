@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
@@ -61,10 +63,25 @@ func (o opener) once(ctx context.Context, cfg task.Config) (*task.Task, error) {
 	return task.Open(ctx, cfg)
 }
 
+// installDir is where a snapshot becomes a task's directory.
+func (o opener) installDir(id record.TaskID) string { return o.dir.TaskDir(id) + store.InstallSuffix }
+
+// replace makes what was installed there the local state of a task.
+func (o opener) replace(id record.TaskID, installed string) error {
+	err := o.dir.Remove(id)
+	if err == nil {
+		err = os.Rename(installed, o.dir.TaskDir(id))
+	}
+	if err != nil {
+		return fmt.Errorf("task %s: put a snapshot in place: %w", id, errors.Join(err, os.RemoveAll(installed)))
+	}
+	return nil
+}
+
 // discard removes the local state of a task.
 func (o opener) discard(id record.TaskID, reason string) error {
 	if reason != "" {
-		o.logger.Error("local state cannot be used: restoring from the changelog", slog.String("task", id.String()),
+		o.logger.Error("local state cannot be used: restoring without it", slog.String("task", id.String()),
 			slog.String("directory", o.dir.TaskDir(id)), slog.String("reason", reason))
 	}
 	return o.dir.Remove(id)

@@ -29,6 +29,9 @@ type ManagerConfig struct {
 	StateDir StateDir
 	// OnError takes what a task failed with while it was being restored: the application stops with it.
 	OnError func(error)
+	// OnLeave is called before the stores of a task are closed that has left its worker: it waits until nobody else reads
+	// them. May be nil.
+	OnLeave func(id record.TaskID)
 	// OnChange is called after the set of tasks or their states changed.
 	OnChange func()
 	Logger   *slog.Logger
@@ -362,6 +365,9 @@ func (m *Manager) close(t *task.Task) {
 	m.mu.Unlock()
 	m.background.Go(func() {
 		defer close(done)
+		if m.cfg.OnLeave != nil {
+			m.cfg.OnLeave(t.ID())
+		}
 		err := t.Close(true)
 		if err == nil {
 			err = m.cfg.StateDir.MarkClean(t.ID())
@@ -400,6 +406,9 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 		select {
 		case <-w.done:
 			for _, t := range w.Abandon() {
+				if m.cfg.OnLeave != nil {
+					m.cfg.OnLeave(t.ID())
+				}
 				if err := t.Close(false); err != nil {
 					m.cfg.Logger.Error("closing an abandoned task", slog.String("task", t.ID().String()), slog.Any("error", err))
 				}
@@ -422,6 +431,20 @@ func (m *Manager) TaskStates() (running, restoring int) {
 		}
 	}
 	return running, restoring
+}
+
+// Tasks returns the tasks that the group gave to this member, and the workers of those that run; nil for the others.
+func (m *Manager) Tasks() map[record.TaskID]*Worker {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	tasks := make(map[record.TaskID]*Worker, len(m.mu.tasks))
+	for id, o := range m.mu.tasks {
+		tasks[id] = nil
+		if o.running {
+			tasks[id] = o.worker
+		}
+	}
+	return tasks
 }
 
 // WorkerOf returns the worker that runs a task; false if none of this member does.

@@ -34,6 +34,8 @@ type RestorerConfig struct {
 	ResetOffset func(ctx context.Context, tp record.TopicPartition) (int64, error)
 	// ChangelogConfig returns the topic's configuration, as read at start.
 	ChangelogConfig func(topic string) map[string]string
+	// Snapshots offers bases that are nearer than the beginning of a changelog. Nil: none.
+	Snapshots Snapshots
 	// Parallel bounds how many tasks restore at the same time.
 	Parallel int
 	Listener RestoreListener
@@ -54,16 +56,21 @@ type RestoreStart struct {
 	Store          string
 	TopicPartition record.TopicPartition
 	From, To       int64 // offsets
-	// Base is "local" if local state is caught up, "none" if the whole changelog is read.
+	// Base is "local" if local state is caught up, "snapshot 17" if that of checkpoint 17 is, "none" if the whole changelog
+	// is read.
 	Base string
+	// FailedSnapshots is how many nearer snapshots of the task could not be used: the log has the reasons.
+	FailedSnapshots int
 }
 
-// RestoreProgress says how far it is.
+// RestoreProgress says how far it is. While a snapshot is loaded, Store is empty, and At and To are in its entries.
 type RestoreProgress struct {
 	Task record.TaskID
+	// Base is that of RestoreStart.
+	Base string
 	changelog.Progress
-	RecordsPerSecond float64
-	Remaining        time.Duration // estimated
+	RecordsPerSecond, BytesPerSecond float64
+	Remaining                        time.Duration // estimated
 }
 
 // RestoreEnd says that a store is restored.
@@ -73,10 +80,13 @@ type RestoreEnd struct {
 	TopicPartition record.TopicPartition
 	Records        int64
 	Took           time.Duration
+	// Base and FailedSnapshots are those of RestoreStart.
+	Base            string
+	FailedSnapshots int
 }
 
-// Restorer opens tasks and brings their stores up to date (G3: from trusted local state and the changelog's tail, or
-// from the whole changelog). Each task is restored on the goroutine of its caller.
+// Restorer opens tasks and brings their stores up to date: from trusted local state or a snapshot and the changelog's
+// tail, or from the whole changelog. Each task is restored on the goroutine of its caller.
 type Restorer struct {
 	cfg   RestorerConfig
 	slots *semaphore.Weighted
@@ -97,7 +107,7 @@ type Restored struct {
 //
 //  1. Committed offsets, stable: a dead owner's open transaction is ended first. From here on they do not change.
 //  2. The changelog's end, once nothing before it is undecided. It holds all that the offsets promise.
-//  3. Local state if it may be trusted, else nothing, as the base.
+//  3. A base: local state if it may be trusted, a snapshot, or nothing, whichever is nearest to that end.
 //  4. Replay from the base to that end.
 func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, error) {
 	if err := r.slots.Acquire(ctx, 1); err != nil {
@@ -113,11 +123,12 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", id, err)
 	}
-	t, err := r.open(ctx, cfg, logs)
+	opened, err := r.open(ctx, cfg, logs)
 	if err != nil {
 		return nil, err
 	}
-	cp, err := r.replay(ctx, t, logs)
+	t := opened.task
+	cp, err := r.replay(ctx, opened)
 	if err == nil {
 		err = t.Init(positions, cp.Changelog, max(epoch, cp.Epoch), r.cfg.Clock.NowMs())
 	}
@@ -138,6 +149,7 @@ type changelogOf struct {
 	from       int64         // where the replay begins
 	base       string
 	key        string // of its position in a checkpoint
+	memory     bool   // the store is kept in memory: no base has it
 	// rows is of an input topic that is the store's changelog: it makes changelog records of the topic's.
 	rows func(records []record.Raw) []record.Raw
 }
@@ -153,7 +165,7 @@ func (r *Restorer) changelogs(
 		if s.LoggingDisabled {
 			continue
 		}
-		l := &changelogOf{store: s.Name, key: s.PositionKey()}
+		l := &changelogOf{store: s.Name, key: s.PositionKey(), memory: s.InMemory}
 		l.tp = record.TopicPartition{Topic: cfg.Changelog(s.Name), Partition: cfg.ID.Partition}
 		if s.SourceTopic != "" {
 			l.tp.Topic, l.rows = cfg.Physical(s.SourceTopic), s.FromSource()
@@ -183,40 +195,9 @@ func (r *Restorer) changelogs(
 	return logs, nil
 }
 
-// open opens the task on its local state if that may be trusted and caught up, else on an empty directory.
-func (r *Restorer) open(ctx context.Context, cfg task.Config, logs []*changelogOf) (*task.Task, error) {
-	o := opener{dir: r.cfg.StateDir, logger: r.cfg.Logger}
-	return o.open(ctx, cfg, func(t *task.Task) string { return r.chooseBases(t, logs) })
-}
-
-// chooseBases decides for each store where its replay begins. It returns why local state cannot be used, "" if it can.
-func (r *Restorer) chooseBases(t *task.Task, logs []*changelogOf) (unusable string) {
-	cp, ok := t.Stores().Checkpoint()
-	now := r.cfg.Clock.NowMs()
-	for _, l := range logs {
-		l.from, l.base = l.start, "none"
-		at, has := cp.Changelog[l.key]
-		for key := range cp.Changelog {
-			if key != l.key && store.PositionOf(key, l.store) {
-				return fmt.Sprintf("store %q: its position is one of another log (%s): what its changelog is has changed",
-					l.store, key)
-			}
-		}
-		if !ok || !has {
-			continue // a store without local state: new, or kept in memory
-		}
-		from, usable, reason := changelog.Choose(
-			changelog.Base{Offset: at, WallTimeMs: cp.WallTimeMs}, l.start, l.end, now, l.retention)
-		if !usable {
-			return fmt.Sprintf("store %q: %s", l.store, reason)
-		}
-		l.from, l.base = from, "local"
-	}
-	return ""
-}
-
 // replay brings every store of the task to the end of its changelog.
-func (r *Restorer) replay(ctx context.Context, t *task.Task, logs []*changelogOf) (store.Checkpoint, error) {
+func (r *Restorer) replay(ctx context.Context, opened *opening) (store.Checkpoint, error) {
+	t, logs := opened.task, opened.logs
 	cp, ok := t.Stores().Checkpoint()
 	if !ok || cp.Changelog == nil {
 		cp.Changelog = make(map[string]int64)
@@ -226,18 +207,24 @@ func (r *Restorer) replay(ctx context.Context, t *task.Task, logs []*changelogOf
 	target := &replayTarget{stores: t.Stores(), checkpoint: cp, clock: r.cfg.Clock}
 	for _, l := range logs {
 		target.log = l
-		start := RestoreStart{Task: t.ID(), Store: l.store, TopicPartition: l.tp, From: l.from, To: l.end, Base: l.base}
+		start := RestoreStart{
+			Task: t.ID(), Store: l.store, TopicPartition: l.tp, From: l.from, To: l.end, Base: l.base,
+			FailedSnapshots: opened.failed,
+		}
 		call(r.cfg.Listener.OnStart, start)
 		began := r.cfg.Clock.Now()
 		n, err := changelog.Replay(ctx, r.cfg.Reader, l.store, l.tp, l.from, l.end, target, func(p changelog.Progress) {
-			call(r.cfg.Listener.OnProgress, progress(t.ID(), p, r.cfg.Clock.Since(began)))
+			call(r.cfg.Listener.OnProgress, progress(t.ID(), l.base, p, r.cfg.Clock.Since(began)))
 		})
 		if err != nil {
 			return cp, err
 		}
 		target.checkpoint.Changelog[l.key] = l.end
 		took := r.cfg.Clock.Since(began)
-		end := RestoreEnd{Task: t.ID(), Store: l.store, TopicPartition: l.tp, Records: n, Took: took}
+		end := RestoreEnd{
+			Task: t.ID(), Store: l.store, TopicPartition: l.tp, Records: n, Took: took, Base: l.base,
+			FailedSnapshots: opened.failed,
+		}
 		call(r.cfg.Listener.OnEnd, end)
 		r.cfg.Logger.Info("store restored", slog.String("task", t.ID().String()), slog.String("store", l.store),
 			slog.String("base", l.base), slog.Int64("from", l.from), slog.Int64("to", l.end), slog.Int64("records", n),
@@ -258,10 +245,10 @@ func call[E any](fn func(E), event E) {
 	}
 }
 
-func progress(id record.TaskID, p changelog.Progress, took time.Duration) RestoreProgress {
-	out := RestoreProgress{Task: id, Progress: p}
+func progress(id record.TaskID, base string, p changelog.Progress, took time.Duration) RestoreProgress {
+	out := RestoreProgress{Task: id, Base: base, Progress: p}
 	if s := took.Seconds(); s > 0 {
-		out.RecordsPerSecond = float64(p.Records) / s
+		out.RecordsPerSecond, out.BytesPerSecond = float64(p.Records)/s, float64(p.Bytes)/s
 	}
 	if done := p.At - p.From; done > 0 {
 		out.Remaining = time.Duration(float64(took) / float64(done) * float64(p.To-p.At))
@@ -315,7 +302,9 @@ func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
 				slog.String("task", cfg.ID.String()), slog.String("topic", tp.Topic), slog.Int("partition", int(tp.Partition)),
 				slog.Any("error", err))
 		}
-		positions[tp] = task.Position{Offset: o.Offset, StreamTime: m.StreamTime}
+		positions[tp] = task.Position{
+			Offset: o.Offset, StreamTime: m.StreamTime, Ahead: m.Ahead, Checkpoint: m.Checkpoint,
+		}
 		epoch = max(epoch, m.Epoch)
 	}
 	return positions, epoch, nil

@@ -67,7 +67,7 @@ func (w *Worker) commitIfDue() error {
 	due := now.Sub(w.sealedAt) >= w.cfg.CommitInterval
 	dirty := false
 	for _, r := range w.tasks {
-		due = due || r.task.CommitRequested()
+		due = due || r.task.CommitRequested() || r.task.CutDue()
 		dirty = dirty || r.task.Dirty()
 	}
 	if !dirty || !due && w.uncommittedBytes() <= w.cfg.UncommittedBytesMax || !w.backoff.ready(now) {
@@ -92,7 +92,10 @@ func (w *Worker) begin(tasks []*running) error {
 		x.tasks, x.epochs = append(x.tasks, r), append(x.epochs, e)
 		x.batches = append(x.batches, e.Batches...)
 		for tp, p := range e.Positions {
-			m := eos.Metadata{TransactionalID: w.cfg.Producer.TransactionalID(), Epoch: e.Number, StreamTime: p.StreamTime}
+			m := eos.Metadata{
+				TransactionalID: w.cfg.Producer.TransactionalID(), Epoch: e.Number, StreamTime: p.StreamTime,
+				Checkpoint: p.Checkpoint, Ahead: p.Ahead,
+			}
 			x.offsets[tp] = eos.Offset{Offset: p.Offset, Metadata: m.Encode()}
 		}
 	}
@@ -136,7 +139,7 @@ func (w *Worker) committed(x *transaction) error {
 		e := x.epochs[i]
 		n := len(e.Batches)
 		maps.Copy(r.committed, e.Positions)
-		if err := r.task.Committed(x.ends[at:at+n], now); err != nil {
+		if err := w.commitTask(r, e, x.ends[at:at+n], now); err != nil {
 			return err
 		}
 		at += n
@@ -146,7 +149,8 @@ func (w *Worker) committed(x *transaction) error {
 
 // dropped rolls the tasks of a failed transaction back, with everything they did since.
 func (w *Worker) dropped(x *transaction) error {
-	for _, r := range x.tasks {
+	for i, r := range x.tasks {
+		w.droppedCuts(r, x.epochs[i])
 		if err := w.rollback(r); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/internal/clock"
 	"github.com/tidemarkio/tidemark/processor"
@@ -35,6 +36,11 @@ type Config struct {
 	ResetOffset func(ctx context.Context, tp record.TopicPartition) (int64, error)
 	// OnProductionError decides about records that the broker refuses.
 	OnProductionError processor.Handler
+	// OnCut gets a task's part of a checkpoint once it is complete, and releases its snapshot. OnDecline hears of
+	// checkpoints that a task cannot take part in. Both are called on the worker goroutine and must not wait. Nil: nobody
+	// asks for checkpoints.
+	OnCut     func(checkpointing.Cut)
+	OnDecline func(checkpointing.Decline)
 
 	Clock  clock.Clock
 	Logger *slog.Logger
@@ -56,6 +62,10 @@ type Worker struct {
 	backoff  backoff
 	stats    Stats
 	failed   error // what a command met that ends the worker
+	// triggered are the checkpoints in progress, for tasks that come later.
+	triggered []checkpointing.Barrier
+	// ended are the last checkpoints that are over: a task that comes may read barriers of them.
+	ended []int64
 }
 
 // running is a task in the hands of a worker.
@@ -63,6 +73,8 @@ type running struct {
 	task *task.Task
 	// committed are the input positions of the last commit: where to rewind to.
 	committed map[record.TopicPartition]task.Position
+	// syncMs is how long the task stood still for its cuts, by checkpoint.
+	syncMs map[int64]int64
 }
 
 type command struct {
@@ -112,6 +124,7 @@ func (w *Worker) Start(ctx context.Context, t *task.Task, positions map[record.T
 			w.byInput[tp] = r
 			w.cfg.Fetcher.Add(tp, p.Offset)
 		}
+		w.join(r)
 		w.cfg.Logger.Info("task running", slog.String("task", t.ID().String()), slog.Int("worker", w.cfg.Index))
 		return nil
 	})
@@ -134,6 +147,7 @@ func (w *Worker) Stop(ctx context.Context, ids map[record.TaskID]bool, commit bo
 			w.await(ctx)
 		}
 		for _, r := range leaving {
+			w.leave(r)
 			w.remove(r)
 			if r.task.Dirty() || r.task.InFlight() {
 				err := r.task.Rollback(r.committed)

@@ -1,0 +1,47 @@
+package s3
+
+import (
+	"context"
+	"errors"
+
+	"github.com/aws/smithy-go"
+
+	"github.com/tidemarkio/tidemark/checkpointing/storage"
+)
+
+// fail says where an error happened, what it means and whether it may pass.
+func (s *Storage) fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &storage.Error{Storage: s.String(), Op: op, Name: name, Err: err}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return e
+	}
+	e.Transient = bool(s.retryer.IsErrorRetryable(err))
+	api, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return e
+	}
+	switch api.ErrorCode() {
+	case "NoSuchKey", "NotFound":
+		e.Err = storage.ErrNotFound
+	case "PreconditionFailed":
+		e.Err = storage.ErrExists
+	case "ConditionalRequestConflict", "NoSuchUpload":
+		e.Transient = true // somebody else writes the same name, or cleaned up: begin anew
+	case "NoSuchBucket":
+		e.Hint = "create the bucket " + s.config.Bucket
+	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
+		e.Hint = "set the Region to that of the bucket"
+	case "AccessDenied", "Forbidden", "AllAccessDisabled":
+		e.Hint = "give these credentials the permissions that the documentation of package s3 lists"
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken":
+		e.Hint = "renew the credentials"
+	case "RequestTimeTooSkewed":
+		e.Hint = "set the clock of this machine"
+	case "NotImplemented":
+		e.Hint = "this service lacks a part of S3 that is needed: conditional writes, or uploads in parts"
+	}
+	return e
+}
