@@ -904,10 +904,6 @@ func verifyTable(path string, compression options.CompressionType, full bool) (e
 	if err := verifyFooter(path); err != nil {
 		return err
 	}
-	mode := options.NoVerification
-	if full {
-		mode = options.OnTableRead
-	}
 	f, err := z.OpenMmapFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return err
@@ -918,11 +914,16 @@ func verifyTable(path string, compression options.CompressionType, full bool) (e
 		}
 		err = errors.Join(err, z.Munmap(f.Data), f.Fd.Close())
 	}()
-	// Not Close or DecrRef on the result: the one truncates, the other deletes the file.
-	_, err = sst.OpenTable(f, sst.Options{
-		ReadOnly: true, ChkMode: mode, Compression: compression, BlockSize: badgerBlockBytes,
+	// Badger does not verify while it opens: it would unmap the file when it finds damage, and so would we, by then
+	// perhaps the memory of somebody else. Not Close or DecrRef on the result: the one truncates, the other deletes the
+	// file.
+	t, err := sst.OpenTable(f, sst.Options{
+		ReadOnly: true, ChkMode: options.NoVerification, Compression: compression, BlockSize: badgerBlockBytes,
 	})
-	return err
+	if err != nil || !full {
+		return err
+	}
+	return t.VerifyChecksum()
 }
 
 // badgerLogger passes Badger's messages on. What Badger calls information is detail to us.

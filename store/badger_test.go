@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4/options"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/record"
@@ -251,6 +252,26 @@ func TestBadgerDamage(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestDamagedTableIsUnmappedOnce looks for the sign of a second time, which may hit what others have mapped there
+// meanwhile: the file is closed twice.
+func TestDamagedTableIsUnmappedOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e := openTestBadger(t, dir)
+	require.NoError(t, e.Flush(numbered(8000, 100, 1), Checkpoint{Epoch: 1}))
+	require.NoError(t, e.Close())
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	require.NoError(t, err)
+	require.NotEmpty(t, tables)
+	data, err := os.ReadFile(tables[0])
+	require.NoError(t, err)
+	data[100] ^= 1
+	require.NoError(t, os.WriteFile(tables[0], data, 0o600))
+	err = verifyTable(tables[0], options.None, true)
+	require.ErrorContains(t, err, "checksum mismatch")
+	require.NotErrorIs(t, err, os.ErrClosed)
 }
 
 // TestBadgerDamagedLog flips bits in Badger's logs: the newest may lose its end, with the checkpoint; an older one must

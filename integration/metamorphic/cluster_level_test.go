@@ -134,5 +134,5 @@ func bytesOf(b []byte) cases.Text {
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	level(t, clusterScenario, clusterRun)
+	level(t, clusterScenario, clusterRun, minimise)
 }

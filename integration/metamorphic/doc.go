@@ -4,10 +4,11 @@
 //
 //	seed ─► generate: steps and events ─┬─► test driver, undisturbed ──► committed outputs ─┐
 //	                                    ├─► test driver, commits, crashes, caches ──────────┼─► compare
-//	                                    └─► internal/sim: partitions, instances ────────────┘
+//	                                    ├─► internal/sim: partitions, instances ────────────┤
+//	                                    └─► processes on a broker, kill -9 ─────────────────┘
 //
 //	go test ./integration/metamorphic -runs N -seed S
 //
-// A difference is printed as a line of the conformance corpus (integration/conformance/FORMAT.md describes the steps),
-// with the events and operators left out that the difference does not need.
+// With TIDEMARK_INTEGRATION=real the processes run on a real Kafka, and also lose their disks. A difference is printed as a line of the conformance corpus (integration/conformance/FORMAT.md describes the steps),
+// with the events and operators left out that the difference does not need, except that of processes.
 package metamorphic
