@@ -37,21 +37,18 @@ func runInstance(text string) error {
 	if o.Verbose {
 		level = slog.LevelInfo
 	}
-	snapshots, err := dir.New(filepath.Join(o.Dir, "checkpoints"))
-	if err != nil {
-		return err
-	}
 	app, err := tidemark.New(Fraud(), tidemark.Config{
 		ApplicationID: "fraud", Brokers: o.Brokers, StateDir: filepath.Join(o.Dir, "state"),
 		CacheBytesMax: -1, // each payment's window is judged, not only the last one of a commit
 		Checkpointing: checkpointing.Config{
-			Interval: 2 * time.Second, Storage: snapshots, Incremental: true, Retained: 3,
+			Interval: 2 * time.Second, Storage: dir.New(filepath.Join(o.Dir, "checkpoints")), Incremental: true, Retained: 3,
 		},
-		RestoreListener: tidemark.RestoreListener{OnEnd: func(e tidemark.RestoreEnd) {
-			fmt.Printf("  restored %-10s of task %s from %s and %d records of its changelog in %s\n", e.Store, e.Task, e.Base,
-				e.Records, e.Took.Round(time.Millisecond))
-		}},
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		CheckpointListener: tidemark.CheckpointListener{OnCompleted: showCheckpoint},
+		RestoreListener:    tidemark.RestoreListener{OnEnd: showRestore},
+		// The group knows a process by an identity in its state directory. If that is lost, nobody comes back for its
+		// tasks, and they wait for the end of its session: 45 s by default.
+		SessionTimeout: 6 * time.Second,
+		Logger:         slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {
 		return err
@@ -59,6 +56,18 @@ func runInstance(text string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	return app.Run(ctx)
+}
+
+func showCheckpoint(c checkpointing.Completed) {
+	fmt.Printf("       checkpoint %d: %d kB in %d ms\n", c.ID, c.Bytes/1000, c.CompletedMs-c.TriggeredMs)
+}
+
+func showRestore(e tidemark.RestoreEnd) {
+	if e.Base == "none" && e.Records == 0 {
+		return // the very first start
+	}
+	fmt.Printf("       task %s, %s: restored from %s and %d records of the changelog's tail in %s\n", e.Task, e.Store, e.Base,
+		e.Records, e.Took.Round(time.Millisecond))
 }
 
 // instance is the application's process.

@@ -33,7 +33,7 @@ func newLoad(users, payments int) *load {
 	}
 	now := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC).UnixMilli()
 	pay := func(user string, cents int64, country string) {
-		now += 1 + r.Int64N(60)
+		now += 1 + r.Int64N(400)
 		l.payments = append(l.payments, payment{user, Transaction{
 			Card: "card-" + user[len("user-"):], Cents: cents, Country: country, AtMs: now,
 		}})
