@@ -2,7 +2,8 @@
 # Tidemark, Kafka Streams and the floor side by side on one real broker. Repetitions are interleaved, so that a slow
 # minute of the machine hits all of them. Every run is verified. Lines go to RESULTS, tables to standard output.
 #
-#   bench/run.sh [count zipf commit latency restore windowed join repartition]     default: all
+#   bench/run.sh [count zipf commit latency restore windowed join repartition]     default: all of these
+#   bench/run.sh checkpoint snapshot     what checkpoints cost, and what they save in a restore with many updates of each key
 #
 # Environment: RECORDS (2000000), KEYS (100000), REPS (5), WARMUP (2), RESTORE_KEYS (2000000), RESULTS (a new file in bench/results),
 # PEERS ("floor tidemark kafka-streams"), and that of bench/tools.sh.
@@ -71,7 +72,7 @@ latency() {
   rm -rf "${WORK:?}/state/$id" "$WORK/$id.out"
 }
 
-# restore PEER VARIANT [option...]
+# restore PEER VARIANT [option...]: with the options of RestoreProbe in the array probe
 restore() {
   local peer=$1 variant=$2 id verify
   shift 2
@@ -79,7 +80,7 @@ restore() {
   id=$peer-restore-$RANDOM
   command_of "$peer"
   tool RestoreProbe --in "in-$id" --out "out-$id" --app-id "$id" --state-dir "$WORK/state/$id" --keys "$RESTORE_KEYS" --variant "$variant" \
-    --scenarios clean,kill9,wiped --peer "$peer" --broker-pid "${BROKER_PID:-0}" \
+    "${probe[@]}" --peer "$peer" --broker-pid "${BROKER_PID:-0}" \
     -- "${program[@]}" --state-dir "$WORK/state" --serve true --workload restore --in "in-$id" --out "out-$id" --app-id "$id" "$@" | tee -a "$RESULTS" >&2
   verify=$(tool Verify --workload restore --in "in-$id" --out "out-$id" --drop "$id-,in-$id") || true
   emit "{\"peer\":\"$peer\",\"workload\":\"restore\",\"scenario\":\"verify\",\"variant\":\"$variant\",\"keys\":$RESTORE_KEYS,\"verify\":${verify:-null}}"
@@ -143,6 +144,7 @@ run_latency() {
 }
 
 run_restore() {
+  local probe=(--scenarios clean,kill9,wiped)
   restore tidemark default --mode eos
   restore tidemark static --mode eos --instance-id one
   restore kafka-streams static --mode eos --instance-id one
@@ -163,10 +165,37 @@ operators() {
   done
 }
 
+# Pairs of runs with and without a checkpoint every CHECKPOINT_MS, long enough for several of them, and latency beside
+# them.
+run_checkpoint() {
+  local rep ms records=$RECORDS
+  RECORDS=${CHECKPOINT_RECORDS:-24000000} KEYS=${CHECKPOINT_KEYS:-1000000} load uniform
+  for rep in $(seq "$REPS"); do
+    for ms in 0 "${CHECKPOINT_MS:-10000}"; do
+      KEYS=${CHECKPOINT_KEYS:-1000000} batch tidemark count uniform "$rep" --mode eos --commit-ms 100 --threads 2 --cache on --checkpoint-ms "$ms"
+    done
+  done
+  for rep in $(seq "$REPS"); do
+    for ms in 0 1000; do
+      latency tidemark "$rep" --mode eos --cache off --commit-ms 100 --checkpoint-ms "$ms"
+    done
+  done
+  RECORDS=$records
+}
+
+# A restart without local state, with UPDATES records of each key in the changelog: snapshot and tail, and for the peer all
+# of it.
+run_snapshot() {
+  local probe=(--updates "${UPDATES:-10}" --settle-ms 8000 --patience 1200 --scenarios wiped)
+  restore tidemark snapshot --mode eos --instance-id one --checkpoint-ms 5000
+  restore tidemark changelog --mode eos --instance-id one
+  restore kafka-streams changelog --mode eos --instance-id one
+}
+
 [ $# -gt 0 ] || set -- count zipf commit latency restore windowed join repartition
 for what; do
   case $what in
-    count | zipf | commit | latency | restore) "run_$what";;
+    count | zipf | commit | latency | restore | checkpoint | snapshot) "run_$what";;
     windowed | join | repartition) operators "$what";;
     *) echo "unknown workload $what" >&2; exit 2;;
   esac

@@ -44,5 +44,6 @@ func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
 	if !o.cache {
 		config.CacheBytesMax = -1
 	}
+	h.checkpoints.configure(&config, o, args)
 	return tidemark.New(b, config)
 }

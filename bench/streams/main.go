@@ -72,6 +72,8 @@ func shares(ctx context.Context, app *tidemark.App) (stalled, sealing time.Durat
 type hooks struct {
 	running  func()
 	restored func(records int64)
+
+	checkpoints *checkpoints
 }
 
 func run() (err error) {
@@ -119,6 +121,8 @@ func serve(ctx context.Context, o options, args measure.Args) error {
 			}
 		},
 		restored: func(n int64) { fmt.Println("RESTORED", n) },
+
+		checkpoints: &checkpoints{},
 	})
 	if err != nil {
 		return err
@@ -133,12 +137,15 @@ func serve(ctx context.Context, o options, args measure.Args) error {
 // batch runs until all input is committed and prints the result.
 func batch(ctx context.Context, cluster *measure.Cluster, o options, args measure.Args) error {
 	var running, restored atomic.Int64
+	made := &checkpoints{}
 	brokerPid := args.Int("broker-pid", 0)
 	load0, cpu0, broker0, all0 := measure.Load1(), measure.SelfCPU(), measure.ProcessCPU(brokerPid), measure.MachineCPU()
 	start := time.Now()
 	app, err := newApp(o, args, hooks{
 		running:  func() { running.CompareAndSwap(0, int64(time.Since(start))) },
 		restored: func(n int64) { restored.Add(n) },
+
+		checkpoints: made,
 	})
 	if err != nil {
 		return err
@@ -207,6 +214,7 @@ func batch(ctx context.Context, cluster *measure.Cluster, o options, args measur
 		Put("rss_mb", measure.PeakMB(0)).Put("disk_mb", measure.DirMB(o.stateDir)).
 		Put("changelog_mb", changelogMB).Put("repartition_mb", repartitionMB).Put("out_mb", outMB).
 		Put("restored", restored.Load()).Put("load1_before", load0).Put("load1_after", measure.Load1())
+	made.put(&l)
 	fmt.Println(l.String())
 	return nil
 }

@@ -13,7 +13,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
  * Times restarts, neutral of the peer, which runs as a child process: the command after "--" (workload "restore", serving until SIGTERM;
- * prints "STATE RUNNING", and may print "RESTORED n"). Builds the state (--keys keys once each), then times restarts:
+ * prints "STATE RUNNING", and may print "RESTORED n"). Builds the state (--updates records of each of --keys keys, then --settle-ms for
+ * a checkpoint), then times restarts:
  *   clean  SIGTERM, state dir kept            wiped  SIGTERM, state dir deleted
  *   kill9  kill -9 in the middle of --burst records, state dir kept
  * Each restart finds --probe new records waiting; times run from the start of the process. One JSON line per scenario.
@@ -44,11 +45,12 @@ public final class RestoreProbe {
         int keys = a.integer("keys", 2_000_000), partitions = a.integer("partitions", 4);
         Util.createTopic(admin, in, partitions, false);
         Util.createTopic(admin, out, partitions, false);
-        Load.load(bootstrap, in, new Gen(a.num("seed", 42), keys, "seq"), 0, keys, Gen.EPOCH);
-        next = keys;
+        next = (long) keys * a.num("updates", 1);
+        Load.load(bootstrap, in, new Gen(a.num("seed", 42), keys, "seq"), 0, next, Gen.EPOCH);
         child = new Child();
-        await("build", 300, this::caughtUp);
+        await("build", a.integer("patience", 300), this::caughtUp);
         double build = child.since();
+        Thread.sleep(a.num("settle-ms", 0));
         long t = System.nanoTime();
         child.term();
         System.out.println(line("build").put("caught_up_s", build).put("close_s", (System.nanoTime() - t) / 1e9).put("state_mb", Util.dirMb(stateDir)));
@@ -81,7 +83,7 @@ public final class RestoreProbe {
             for (var e : Util.endOffsets(admin, List.of(in)).entrySet()) behind += e.getValue() - c.getOrDefault(e.getKey(), 0L);
             double load = Util.load1(), stateMb = Util.dirMb(stateDir), broker0 = Util.cpuSeconds(a.num("broker-pid", 0)), all0 = Util.machineCpuSeconds(), self0 = Util.selfCpuSeconds();
             child = new Child();
-            await("running", 300, () -> child.runningNs != 0);
+            await("running", a.integer("patience", 300), () -> child.runningNs != 0);
             await("first output", 300, () -> r.firstNs != 0);
             await("caught up", 300, this::caughtUp);
             double caught = child.since(), cpu = Util.cpuSeconds(child.p.pid()), rss = Util.peakRssMb(Long.toString(child.p.pid()));
@@ -98,7 +100,7 @@ public final class RestoreProbe {
 
     private Util.Json line(String scenario) {
         return new Util.Json().put("peer", a.get("peer", "?")).put("workload", "restore").put("scenario", scenario).put("variant", a.get("variant", "default"))
-            .put("mode", a.get("mode", "eos")).put("threads", a.integer("threads", 1)).put("keys", a.num("keys", 2_000_000));
+            .put("mode", a.get("mode", "eos")).put("threads", a.integer("threads", 1)).put("keys", a.num("keys", 2_000_000)).put("updates", a.num("updates", 1));
     }
 
     private void send(long n) throws Exception {
