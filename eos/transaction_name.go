@@ -36,6 +36,9 @@ func (n TransactionName) String() string {
 	}, ":")
 }
 
+// Prefix begins the names of all transactions of the application.
+func (n TransactionName) Prefix() string { return transactionPrefix + ":" + n.ApplicationID + ":" }
+
 // ParseTransactionName parses the text form.
 func ParseTransactionName(s string) (TransactionName, error) {
 	const parts = 6

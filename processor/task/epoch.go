@@ -18,6 +18,8 @@ type Epoch struct {
 	Batches []*record.Batch
 	// Positions are the input positions at the end of the epoch.
 	Positions map[record.TopicPartition]Position
+	// Externals are what goes to systems outside of Kafka.
+	Externals []External
 
 	changelogs []string // store names of the first batches
 }
@@ -49,6 +51,9 @@ func (t *Task) Seal() (*Epoch, error) {
 	}
 	for _, topic := range slices.Sorted(maps.Keys(t.outputs)) {
 		e.Batches = t.outputs[topic].seal(e.Batches)
+	}
+	if err := t.sealExternals(e); err != nil {
+		return nil, err
 	}
 	for _, q := range t.queues {
 		e.Positions[q.tp] = Position{Offset: q.position, StreamTime: q.streamTime}
@@ -122,6 +127,9 @@ func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
 	for _, o := range t.outputs {
 		o.drop()
 	}
+	for _, x := range t.externals {
+		x.node.DropRows()
+	}
 	if t.sealed != nil {
 		t.finish(t.sealed)
 	}
@@ -146,6 +154,6 @@ func (t *Task) finish(e *Epoch) {
 	for _, b := range e.Batches {
 		t.recycle(b)
 	}
-	e.Batches = nil
+	e.Batches, e.Externals = nil, nil
 	t.sealed = nil
 }

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -32,6 +34,9 @@ type RestorerConfig struct {
 	Task func(id record.TaskID) task.Config
 	// ResetOffset resolves where an input starts that has no committed offset.
 	ResetOffset func(ctx context.Context, tp record.TopicPartition) (int64, error)
+	// SinkOwner draws a name that no other start of a task has, for transactions in systems outside of Kafka. Nil draws
+	// it at random.
+	SinkOwner func() string
 	// ChangelogConfig returns the topic's configuration, as read at start.
 	ChangelogConfig func(topic string) map[string]string
 	// Parallel bounds how many tasks restore at the same time.
@@ -84,6 +89,9 @@ type Restorer struct {
 
 // NewRestorer makes a Restorer.
 func NewRestorer(cfg RestorerConfig) *Restorer {
+	if cfg.SinkOwner == nil {
+		cfg.SinkOwner = func() string { return strings.ToLower(rand.Text()[:sinkOwnerLetters]) }
+	}
 	return &Restorer{cfg: cfg, slots: semaphore.NewWeighted(int64(max(1, cfg.Parallel)))}
 }
 
@@ -99,13 +107,14 @@ type Restored struct {
 //  2. The changelog's end, once nothing before it is undecided. It holds all that the offsets promise.
 //  3. Local state if it may be trusted, else nothing, as the base.
 //  4. Replay from the base to that end.
+//  5. What the owner before has prepared in other systems: committed if those offsets name it, else aborted.
 func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, error) {
 	if err := r.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
 	defer r.slots.Release(1)
 	cfg := r.cfg.Task(id)
-	positions, epoch, err := r.positions(ctx, cfg)
+	positions, last, err := r.positions(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", id, err)
 	}
@@ -119,7 +128,10 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	}
 	cp, err := r.replay(ctx, t, logs)
 	if err == nil {
-		err = t.Init(positions, cp.Changelog, max(epoch, cp.Epoch), r.cfg.Clock.NowMs())
+		err = r.connectSinks(ctx, t, last.Prepared)
+	}
+	if err == nil {
+		err = t.Init(positions, cp.Changelog, max(last.Epoch, cp.Epoch), r.cfg.Clock.NowMs())
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.Close(false))
@@ -290,13 +302,13 @@ func (t *replayTarget) Replay(name string, records []record.Raw, next int64) err
 	return t.stores.Replayed(t.checkpoint)
 }
 
-// positions reads where the inputs continue, and the epoch of the last commit.
+// positions reads where the inputs continue, and of the last commit its epoch and what it has decided elsewhere.
 func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
-	positions map[record.TopicPartition]task.Position, epoch record.Epoch, err error,
+	positions map[record.TopicPartition]task.Position, last eos.Metadata, err error,
 ) {
 	committed, err := r.stableOffsets(ctx, cfg.Inputs)
 	if err != nil {
-		return nil, 0, err
+		return nil, last, err
 	}
 	positions = make(map[record.TopicPartition]task.Position, len(cfg.Inputs))
 	for _, tp := range cfg.Inputs {
@@ -304,7 +316,7 @@ func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
 		if !ok {
 			at, err := r.cfg.ResetOffset(ctx, tp)
 			if err != nil {
-				return nil, 0, fmt.Errorf("%s has no committed offset: %w", tp, err)
+				return nil, last, fmt.Errorf("%s has no committed offset: %w", tp, err)
 			}
 			positions[tp] = task.Position{Offset: at, StreamTime: -1}
 			continue
@@ -316,7 +328,38 @@ func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
 				slog.Any("error", err))
 		}
 		positions[tp] = task.Position{Offset: o.Offset, StreamTime: m.StreamTime}
-		epoch = max(epoch, m.Epoch)
+		last.Epoch = max(last.Epoch, m.Epoch)
+		// The offset of one input may have been set anew by hand, which takes nothing of a decision back.
+		last.Prepared = append(last.Prepared, m.Prepared...)
 	}
-	return positions, epoch, nil
+	return positions, last, nil
+}
+
+// sinkOwnerLetters are 60 bits.
+const sinkOwnerLetters = 12
+
+// sinkRetries bounds the attempts to take a task over at systems outside of Kafka; then the restart strategy goes on.
+const sinkRetries = 5
+
+// connectSinks takes the task over at the systems outside of Kafka that it writes to.
+func (r *Restorer) connectSinks(ctx context.Context, t *task.Task, decided []eos.TransactionName) error {
+	if !t.HasSinks() {
+		return nil
+	}
+	owner := r.cfg.SinkOwner()
+	delay := settleDelayMax / 4
+	for attempt := 1; ; attempt++ {
+		err := t.ConnectSinks(ctx, owner, decided)
+		if err == nil || attempt == sinkRetries || ctx.Err() != nil || eos.Classify(err) == eos.ClassFatal {
+			return err
+		}
+		r.cfg.Logger.Warn("cannot take over at a sink, trying again", slog.String("task", t.ID().String()),
+			slog.Int("attempt", attempt), slog.Any("error", err))
+		select {
+		case <-r.cfg.Clock.After(delay):
+			delay *= 2
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
