@@ -1,11 +1,13 @@
 package eos_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/record"
 )
 
 // TestMetadataGolden pins the format (docs/format/offset-metadata.md).
@@ -16,12 +18,19 @@ func TestMetadataGolden(t *testing.T) {
 		"1;;1;1700000000000;app-p": {
 			Epoch: 1, StreamTime: 1_700_000_000_000, Departed: "app-p",
 		},
-		"2;app-p-0;42;7;;prepared=tidemark:app:1_3:42:orders-db:k7": {
-			TransactionalID: "app-p-0", Epoch: 42, StreamTime: 7, Prepared: []eos.TransactionName{ordersName()},
+		"2;app-p-0;300;-1;;7;": {TransactionalID: "app-p-0", Epoch: 300, StreamTime: -1, Checkpoint: 7},
+		"2;a;1;2;;0;120:":      {TransactionalID: "a", Epoch: 1, StreamTime: 2, Ahead: &eos.Ahead{Next: 120}},
+		"2;a;1;2;d;7;120:0_1=k,2_0=0": {
+			TransactionalID: "a", Epoch: 1, StreamTime: 2, Departed: "d", Checkpoint: 7, Ahead: &eos.Ahead{
+				Next: 120, Except: map[record.TaskID]int64{{Partition: 1}: 100, {Subtopology: 2}: 120},
+			},
 		},
-		"2;app-p-0;42;7;app-p;prepared=tidemark:app:1_3:42:orders-db:k7,tidemark:app:1_3:42:orders-db:k7": {
-			TransactionalID: "app-p-0", Epoch: 42, StreamTime: 7, Departed: "app-p",
-			Prepared: []eos.TransactionName{ordersName(), ordersName()},
+		"2;a;42;2;;0;;k7:orders-db": {
+			TransactionalID: "a", Epoch: 42, StreamTime: 2, Prepared: eos.Prepared{Owner: "k7", Sinks: []string{"orders-db"}},
+		},
+		"2;a;42;2;;7;120:;k7:x,y": {
+			TransactionalID: "a", Epoch: 42, StreamTime: 2, Checkpoint: 7, Ahead: &eos.Ahead{Next: 120},
+			Prepared: eos.Prepared{Owner: "k7", Sinks: []string{"x", "y"}},
 		},
 	} {
 		require.Equal(t, want, m.Encode())
@@ -31,11 +40,73 @@ func TestMetadataGolden(t *testing.T) {
 	}
 	for _, foreign := range []string{
 		"", "AgAAAX", "2;a;1;1;", "1;a;1", "1;a;1;2;3;4", "1;a;x;1;", "1;a;-1;1;", "1;a;1;x;", "0;a;1;1;",
-		"2;a;1;1;;", "2;a;1;1;;other=1", "2;a;1;1;;prepared", "2;a;1;1;;prepared=x", "1;a;1;1;;prepared=x",
-		"2;a;1;1;;prepared=tidemark:a:0_0:1:s:o;prepared=tidemark:a:0_0:1:s:o", "3;a;1;1;;",
+		"3;a;1;1;;7;", "1;a;1;1;;7;", "2;a;1;1;;x;", "2;a;1;1;;-1;", "2;a;1;1;;7;x:", "2;a;1;1;;7;5", "2;a;1;1;;7;-1:",
+		"2;a;1;1;;7;;", "2;a;1;1;;7;;:x", "2;a;1;1;;7;;k7", "2;a;1;1;;7;;k7:", "2;a;1;1;;7;;k7:x,", "2;a;1;1;;7;;k7:x y",
+		"2;a;1;1;;7;;k7:x;", "2;a;1;1;;7;5:0_1", "2;a;1;1;;7;5:0_1=-1", "2;a;1;1;;7;5:0_1=6", "2;a;1;1;;7;5:x=1", "2;a;1;1;;7;5:0_1=1,",
 	} {
 		m, err := eos.ParseMetadata(foreign)
 		require.ErrorIs(t, err, eos.ErrForeignMetadata, foreign)
 		require.Equal(t, eos.Metadata{StreamTime: -1}, m)
 	}
+}
+
+func TestDecides(t *testing.T) {
+	t.Parallel()
+	n := ordersName()
+	m := eos.Metadata{Epoch: n.Epoch, Prepared: eos.Prepared{Owner: n.Owner, Sinks: []string{"other", n.Sink}}}
+	require.True(t, m.Decides(n))
+	for _, change := range []func(n *eos.TransactionName){
+		func(n *eos.TransactionName) { n.Epoch++ },
+		func(n *eos.TransactionName) { n.Owner = "another" },
+		func(n *eos.TransactionName) { n.Sink = "third" },
+	} {
+		other := n
+		change(&other)
+		require.False(t, m.Decides(other))
+	}
+	require.False(t, eos.Metadata{Epoch: n.Epoch}.Decides(eos.TransactionName{Epoch: n.Epoch}))
+}
+
+func TestAheadProcessed(t *testing.T) {
+	t.Parallel()
+	one, two := record.TaskID{Partition: 1}, record.TaskID{Partition: 2}
+	var none *eos.Ahead
+	require.False(t, none.Processed(one, 0))
+	a := &eos.Ahead{Next: 10, Except: map[record.TaskID]int64{one: 5}}
+	require.True(t, a.Processed(one, 4))
+	require.False(t, a.Processed(one, 5), "held back")
+	require.True(t, a.Processed(two, 9))
+	require.False(t, a.Processed(two, 10), "not looked at")
+}
+
+// TestMetadataSize checks the bound by which a task decides to hold back no more channels.
+func TestMetadataSize(t *testing.T) {
+	t.Parallel()
+	bare := eos.Metadata{Checkpoint: math.MaxInt64, Epoch: math.MaxUint64, StreamTime: math.MinInt64}
+	m, bound := bare, 0
+	m.Ahead = &eos.Ahead{Next: math.MaxInt64, Except: make(map[record.TaskID]int64)}
+	for i := range int32(100) {
+		id := record.TaskID{Subtopology: i * 1000, Partition: math.MaxInt32 - i}
+		m.Ahead.Except[id] = 0
+		bound += eos.ExceptionBytes(id)
+	}
+	got := len(m.Encode()) - len(bare.Encode())
+	require.LessOrEqual(t, got, bound+20)
+	require.Less(t, len(bare.Encode())+eos.AheadBytesMax+eos.PreparedBytesMax, 4096-512, "room for two ids of the longest kind")
+}
+
+func FuzzMetadata(f *testing.F) {
+	f.Add("2;a;1;2;d;7;120:0_1=k,2_0=0")
+	f.Add("1;;1;1700000000000;app-p")
+	f.Add("2;a;42;2;;0;;k7:orders-db")
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := eos.ParseMetadata(s)
+		if err != nil {
+			require.ErrorIs(t, err, eos.ErrForeignMetadata)
+			return
+		}
+		again, err := eos.ParseMetadata(m.Encode())
+		require.NoError(t, err)
+		require.Equal(t, m, again)
+	})
 }

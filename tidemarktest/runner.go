@@ -26,7 +26,7 @@ type runner struct {
 	epoch      record.Epoch
 	positions  map[record.TopicPartition]task.Position
 	changelogs map[string][]record.Raw // by store
-	decided    []eos.TransactionName   // by the last commit, in systems outside of Kafka
+	last       eos.Metadata            // of the last commit: what it decided elsewhere
 }
 
 func newRunner(d *Driver, sub *processor.Subtopology) *runner {
@@ -144,7 +144,7 @@ func (r *runner) committed(e *task.Epoch) error {
 		ends[i] = int64(len(r.changelogs[name]))
 	}
 	maps.Copy(r.positions, e.Positions)
-	r.decided = e.Prepared()
+	r.last = eos.Metadata{Epoch: e.Number, Prepared: e.Prepared()}
 	r.epoch = e.Number
 	return r.task.Committed(ends, r.d.nowMs)
 }

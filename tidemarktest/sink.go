@@ -177,7 +177,7 @@ func (c *sinkConn[R]) Close() error { return nil }
 // connectSinks takes a task over at its sinks, as a restart does.
 func (r *runner) connectSinks(t *task.Task) error {
 	r.d.starts++
-	return t.ConnectSinks(context.Background(), "start"+strconv.Itoa(r.d.starts), r.decided)
+	return t.ConnectSinks(context.Background(), "start"+strconv.Itoa(r.d.starts), []eos.Metadata{r.last})
 }
 
 // prepareSinks does the first half of a commit in other systems.

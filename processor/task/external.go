@@ -37,15 +37,14 @@ func (e External) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Prepared names the transactions that the commit of the epoch decides.
-func (e *Epoch) Prepared() []eos.TransactionName {
-	var names []eos.TransactionName
+// Prepared says what the commit of the epoch decides.
+func (e *Epoch) Prepared() (p eos.Prepared) {
 	for _, x := range e.Externals {
 		if x.Decided {
-			names = append(names, x.Name)
+			p.Owner, p.Sinks = x.Name.Owner, append(p.Sinks, x.Name.Sink)
 		}
 	}
-	return names
+	return p
 }
 
 // collectExternals finds the sinks outside of Kafka.
@@ -70,34 +69,29 @@ func (t *Task) collectExternals() error {
 // HasSinks reports whether the task writes to systems outside of Kafka.
 func (t *Task) HasSinks() bool { return len(t.externals) > 0 }
 
-// namesBytesMax bounds the names in the metadata of an offset, of which a broker takes 4,096 bytes
-// (offset.metadata.max.bytes) for everything.
-const namesBytesMax = 2000
-
 // ConnectSinks takes the task over at all sinks outside of Kafka: what the owner before has prepared there is committed
-// if the committed offsets name it (decided), and aborted otherwise. owner is a name that no other start of this task
+// if the metadata of the committed offsets (any of them) decides it, and aborted otherwise. owner is a name that no other start of this task
 // has. Call it before Init, when the offsets cannot change any more. What it began it continues when called again after
 // an error.
-func (t *Task) ConnectSinks(ctx context.Context, owner string, decided []eos.TransactionName) error {
-	bytes := 0
+func (t *Task) ConnectSinks(ctx context.Context, owner string, committed []eos.Metadata) error {
+	all := eos.Prepared{Owner: owner}
 	for _, x := range t.externals {
-		bytes += len(eos.TransactionName{ApplicationID: x.at.ApplicationID, Sink: x.at.Sink, Owner: owner}.String()) + 20
+		all.Sinks = append(all.Sinks, x.at.Sink)
 	}
-	if bytes > namesBytesMax {
-		return fmt.Errorf("task %s: the names of the transactions of its %d sinks take %d bytes, and offset metadata has "+
-			"room for %d: give the sinks shorter names, or fewer of them to this sub-topology",
-			t.cfg.ID, len(t.externals), bytes, namesBytesMax)
+	if n := all.Bytes(); n > eos.PreparedBytesMax {
+		return fmt.Errorf("task %s: the names of its %d sinks take %d bytes, and the metadata of an offset has room for %d: "+
+			"give them shorter names: %w", t.cfg.ID, len(t.externals), n, eos.PreparedBytesMax, eos.ErrFatal)
 	}
 	for _, x := range t.externals {
 		x.owner = owner
-		if err := x.takeOver(ctx, decided); err != nil {
+		if err := x.takeOver(ctx, committed); err != nil {
 			return fmt.Errorf("task %s: sink %q: %w", t.cfg.ID, x.at.Sink, err)
 		}
 	}
 	return nil
 }
 
-func (x *external) takeOver(ctx context.Context, decided []eos.TransactionName) error {
+func (x *external) takeOver(ctx context.Context, committed []eos.Metadata) error {
 	if x.conn == nil {
 		conn, err := x.node.Connect(ctx, x.at)
 		if err != nil {
@@ -111,7 +105,7 @@ func (x *external) takeOver(ctx context.Context, decided []eos.TransactionName) 
 	}
 	for _, name := range found {
 		end, what := x.conn.Abort, "aborted: its commit did not happen"
-		if slices.Contains(decided, name) {
+		if slices.ContainsFunc(committed, func(m eos.Metadata) bool { return m.Decides(name) }) {
 			end, what = x.conn.Commit, "committed: its commit had happened"
 		}
 		if err := end(ctx, name); err != nil && !errors.Is(err, eos.ErrNotPrepared) {

@@ -49,12 +49,14 @@ func (c *committer) twoPhase(ctx context.Context, x *transaction) outcome {
 	if err != nil {
 		return outcome{transaction: x, unsettled: left, err: err}
 	}
-	if len(x.epochs) == 0 { // there was nothing else to do
+	if len(x.offsets) == 0 { // there was nothing else to do
 		return outcome{transaction: x, committed: true}
 	}
 	if err := c.prepare(ctx, x.externals); err != nil {
 		left, abortErr := c.settle(ctx, decided(x.externals, false))
-		return outcome{transaction: x, unsettled: left, err: errors.Join(err, abortErr)}
+		return outcome{
+			transaction: x, unsettled: left, err: errors.Join(err, abortErr), failed: eos.Classify(err) == eos.ClassFatal,
+		}
 	}
 	o := c.commit(ctx, x)
 	if o.failed {

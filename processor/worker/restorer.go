@@ -114,7 +114,7 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	}
 	defer r.slots.Release(1)
 	cfg := r.cfg.Task(id)
-	positions, last, err := r.positions(ctx, cfg)
+	positions, committed, err := r.positions(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", id, err)
 	}
@@ -128,10 +128,14 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	}
 	cp, err := r.replay(ctx, t, logs)
 	if err == nil {
-		err = r.connectSinks(ctx, t, last.Prepared)
+		err = r.connectSinks(ctx, t, committed)
 	}
 	if err == nil {
-		err = t.Init(positions, cp.Changelog, max(last.Epoch, cp.Epoch), r.cfg.Clock.NowMs())
+		epoch := cp.Epoch
+		for _, m := range committed {
+			epoch = max(epoch, m.Epoch)
+		}
+		err = t.Init(positions, cp.Changelog, epoch, r.cfg.Clock.NowMs())
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.Close(false))
@@ -302,21 +306,22 @@ func (t *replayTarget) Replay(name string, records []record.Raw, next int64) err
 	return t.stores.Replayed(t.checkpoint)
 }
 
-// positions reads where the inputs continue, and of the last commit its epoch and what it has decided elsewhere.
+// positions reads where the inputs continue, and what their last commits say. The offset of one input may have been set
+// anew by hand, which takes nothing back of what the others say.
 func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
-	positions map[record.TopicPartition]task.Position, last eos.Metadata, err error,
+	positions map[record.TopicPartition]task.Position, committed []eos.Metadata, err error,
 ) {
-	committed, err := r.stableOffsets(ctx, cfg.Inputs)
+	offsets, err := r.stableOffsets(ctx, cfg.Inputs)
 	if err != nil {
-		return nil, last, err
+		return nil, nil, err
 	}
 	positions = make(map[record.TopicPartition]task.Position, len(cfg.Inputs))
 	for _, tp := range cfg.Inputs {
-		o, ok := committed[tp]
+		o, ok := offsets[tp]
 		if !ok {
 			at, err := r.cfg.ResetOffset(ctx, tp)
 			if err != nil {
-				return nil, last, fmt.Errorf("%s has no committed offset: %w", tp, err)
+				return nil, nil, fmt.Errorf("%s has no committed offset: %w", tp, err)
 			}
 			positions[tp] = task.Position{Offset: at, StreamTime: -1}
 			continue
@@ -328,11 +333,9 @@ func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
 				slog.Any("error", err))
 		}
 		positions[tp] = task.Position{Offset: o.Offset, StreamTime: m.StreamTime}
-		last.Epoch = max(last.Epoch, m.Epoch)
-		// The offset of one input may have been set anew by hand, which takes nothing of a decision back.
-		last.Prepared = append(last.Prepared, m.Prepared...)
+		committed = append(committed, m)
 	}
-	return positions, last, nil
+	return positions, committed, nil
 }
 
 // sinkOwnerLetters are 60 bits.
@@ -342,14 +345,14 @@ const sinkOwnerLetters = 12
 const sinkRetries = 5
 
 // connectSinks takes the task over at the systems outside of Kafka that it writes to.
-func (r *Restorer) connectSinks(ctx context.Context, t *task.Task, decided []eos.TransactionName) error {
+func (r *Restorer) connectSinks(ctx context.Context, t *task.Task, committed []eos.Metadata) error {
 	if !t.HasSinks() {
 		return nil
 	}
 	owner := r.cfg.SinkOwner()
 	delay := settleDelayMax / 4
 	for attempt := 1; ; attempt++ {
-		err := t.ConnectSinks(ctx, owner, decided)
+		err := t.ConnectSinks(ctx, owner, committed)
 		if err == nil || attempt == sinkRetries || ctx.Err() != nil || eos.Classify(err) == eos.ClassFatal {
 			return err
 		}
