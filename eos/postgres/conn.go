@@ -63,7 +63,7 @@ func (c *conn) check(ctx context.Context) error {
 	if err != nil || len(c.sink.cfg.Key) == 0 {
 		return err
 	}
-	_, err = pg.Prepare(ctx, "", c.sink.write) // is there a unique constraint?
+	_, err = pg.Exec(ctx, c.sink.probe) // is there a unique constraint?
 	return err
 }
 

@@ -58,6 +58,7 @@ type Sink struct {
 	keyValues []int // indexes of the key's values in a row
 	write     string
 	remove    string
+	probe     string // has write planned
 }
 
 var _ eos.Sink[Row] = (*Sink)(nil)
@@ -151,8 +152,11 @@ func (s *Sink) statements() {
 	if !s.twoPhase {
 		action += " WHERE " + guard("EXCLUDED."+PartitionColumn, "EXCLUDED."+EpochColumn)
 	}
-	s.write = fmt.Sprintf("INSERT INTO %s AS row (%s) VALUES (%s) ON CONFLICT (%s) DO %s", s.table.Sanitize(),
-		quoted(columns), strings.Join(params, ", "), quoted(s.cfg.Key), action)
+	insert := func(values []string) string {
+		return fmt.Sprintf("INSERT INTO %s AS row (%s) VALUES (%s) ON CONFLICT (%s) DO %s", s.table.Sanitize(),
+			quoted(columns), strings.Join(values, ", "), quoted(s.cfg.Key), action)
+	}
+	s.write, s.probe = insert(params), "EXPLAIN "+insert(slices.Repeat([]string{"NULL"}, len(columns)))
 	var where []string
 	for i, k := range s.cfg.Key {
 		where = append(where, fmt.Sprintf("row.%s = $%d", quote(k), i+1))
