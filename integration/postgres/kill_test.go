@@ -111,7 +111,7 @@ func (s *scenario) doomed(name string) *instance {
 		name += "x"
 	}
 	if n := s.rnd.IntN(len(killSteps) + 3); n < len(killSteps) {
-		i := s.start(name, fmt.Sprintf("%s:%d", killSteps[n], 1+s.rnd.IntN(12)))
+		i := s.start(name, fmt.Sprintf("%s:%d", killSteps[n], 1+s.rnd.IntN(6)))
 		i.at = time.Now().Add(15 * time.Second) // the step may not come
 		return i
 	}

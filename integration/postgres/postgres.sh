@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A real PostgreSQL on 127.0.0.1, with prepared transactions. Takes the machine's programs (initdb and postgres in PATH,
 # in POSTGRES_BIN, or where Debian has them), else those of a Maven artifact, which needs mvn, flock, tar and xz.
+# POSTGRES_BIN=maven takes those of the artifact in any case.
 #
 #   postgres.sh fetch                                  downloads it, if the machine has none, and nothing else
 #   postgres.sh have                                   tells whether start works without a download
@@ -43,6 +44,7 @@ free_port() {
 # The directory of the machine's own programs, the newest first; nothing if it has none.
 installed() {
   local bin
+  [ "${POSTGRES_BIN:-}" != maven ] || return 0
   for bin in "${POSTGRES_BIN:-}" "$(dirname "$(readlink -f "$(command -v initdb || echo /none)")")" \
     $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin 2>/dev/null | sort -rV); do
     [ -n "$bin" ] && [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && { echo "$bin"; return; }

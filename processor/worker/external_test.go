@@ -274,6 +274,54 @@ func TestSinkOfAWorker(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c", "d", "e"}, sink.Rows())
 }
 
+// A hand-over that runs out of time does not wait for a database that is down: what the leaving task has prepared is for
+// its next owner to end, what the staying one has, for this worker, also when nothing more comes in.
+func TestHandOverWhileTheDatabaseIsDown(t *testing.T) {
+	c, sink := newCluster(), tidemarktest.NewSink[string]()
+	m := newMember(t, c, sinkPlan(t, sink), func(cfg *Config) { cfg.CommitInterval = time.Millisecond })
+	m.start()
+	m.assign(taskID(0), taskID(1))
+	sink.FailWith(func(step tidemarktest.SinkStep, _ eos.TransactionName) error {
+		if step == tidemarktest.SinkCommit {
+			return errSomething
+		}
+		return nil
+	})
+	prepared := func() (tasks []int32) {
+		for _, n := range sink.Prepared() {
+			tasks = append(tasks, n.Task.Partition)
+		}
+		return tasks
+	}
+	require.NoError(t, m.worker.do(t.Context(), func(context.Context) error { // one transaction of both
+		c.produce(part("in", 0), "a")
+		c.produce(part("in", 1), "b")
+		return nil
+	}))
+	require.Eventually(t, func() bool { return len(prepared()) == 2 || c.committed(part("in", 0)) == 1 },
+		10*time.Second, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	stopped, err := m.worker.Stop(ctx, map[record.TaskID]bool{taskID(0): true}, true)
+	require.NoError(t, err)
+	require.Len(t, stopped, 1)
+	require.NoError(t, stopped[0].Close(true))
+	require.Contains(t, prepared(), int32(0))
+	sink.FailWith(nil)
+	require.Eventually(t, func() bool { return c.committed(part("in", 1)) == 1 && slices.Equal(prepared(), []int32{0}) },
+		10*time.Second, time.Millisecond)
+	require.Equal(t, []string{"b"}, sink.Rows())
+
+	next := newMember(t, c, m.plan, nil)
+	next.start()
+	next.assign(taskID(0))
+	require.Eventually(t, func() bool { return len(sink.Rows()) == 2 }, 10*time.Second, time.Millisecond)
+	require.Empty(t, sink.Prepared())
+	require.NoError(t, next.close(true))
+	m.stop()
+	require.NoError(t, <-m.ran)
+}
+
 // What the owner before has prepared and not committed is aborted, and its records come again.
 func TestNextOwnerAbortsWhatWasNotDecided(t *testing.T) {
 	c, sink := newCluster(), tidemarktest.NewSink[string]()
