@@ -58,7 +58,8 @@ type Participant interface {
 	// also if its request is already on its way: only then is the list complete.
 	Recover(ctx context.Context) ([]TransactionName, error)
 	// Commit makes a prepared transaction visible. It is retried until it succeeds. If there is none of that name (an
-	// attempt before may have succeeded without an answer) it returns ErrNotPrepared.
+	// attempt before may have succeeded without an answer) it returns ErrNotPrepared. ErrFenced says that a newer owner has
+	// recovered, and will do it or has: return it only if that is certain.
 	Commit(ctx context.Context, name TransactionName) error
 	// Abort drops a transaction, whether Prepare succeeded, failed, or is still executed by the other side. It returns
 	// nil only when the transaction cannot become prepared any more. One that does not exist is no error.

@@ -142,11 +142,7 @@ func (c *conn) Abort(ctx context.Context, name eos.TransactionName) error {
 		return nil
 	}
 	err := c.end(ctx, "ROLLBACK PREPARED", name)
-	switch {
-	case errors.Is(err, eos.ErrNotPrepared):
-		return nil
-	case errors.Is(err, eos.ErrFenced):
-		// The new owner has the lock, so our session is gone, and it has listed what we had prepared, or will.
+	if errors.Is(err, eos.ErrNotPrepared) {
 		return nil
 	}
 	return err
@@ -155,9 +151,16 @@ func (c *conn) Abort(ctx context.Context, name eos.TransactionName) error {
 // undefinedObject is what PostgreSQL says of a prepared transaction that does not exist.
 const undefinedObject = "42704"
 
-// end ends a prepared transaction. It needs the lock: our session before may still be about to prepare it.
+// end ends a prepared transaction of ours. Our session before must be over by then: it may have been about to prepare it.
+// If we have the lock it is, and if somebody else has the lock it is, too. Then we may be deposed, or it was taken while we
+// were cut off; the name is ours in both cases.
 func (c *conn) end(ctx context.Context, how string, name eos.TransactionName) error {
 	pg, err := c.session(ctx)
+	if errors.Is(err, eos.ErrFenced) {
+		if pg, err = pgx.ConnectConfig(ctx, c.sink.conf); err == nil {
+			defer c.hangUp(pg)
+		}
+	}
 	if err != nil {
 		return c.sink.explain("connect", err)
 	}

@@ -180,7 +180,7 @@ func TestTakeOver(t *testing.T) {
 
 	require.Error(t, zombie.Prepare(t.Context(), nameOf(at, 2, "z"), []postgres.Row{row(2)}), "its session was ended")
 	require.ErrorIs(t, zombie.Prepare(t.Context(), nameOf(at, 2, "z"), []postgres.Row{row(2)}), eos.ErrFenced)
-	require.ErrorIs(t, zombie.Commit(t.Context(), nameOf(at, 1, "z")), eos.ErrFenced)
+	require.ErrorIs(t, zombie.Commit(t.Context(), nameOf(at, 1, "z")), eos.ErrNotPrepared, "the owner has done it")
 	require.NoError(t, zombie.Abort(t.Context(), nameOf(at, 2, "z")))
 
 	require.NoError(t, owner.Prepare(t.Context(), nameOf(at, 2, "o"), []postgres.Row{row(3)}))
@@ -190,6 +190,41 @@ func TestTakeOver(t *testing.T) {
 	left, err := postgres.Prepared(t.Context(), d.URL, "shop")
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// An owner that is cut off, and whose lock a zombie takes meanwhile, still ends what it has prepared.
+func TestDecidedWithoutTheLock(t *testing.T) {
+	t.Parallel()
+	d := server.Start(t)
+	door := d.Door(t)
+	d.Exec(t, `CREATE TABLE orders (id bigint)`)
+	cfg := postgres.Config{ConnString: d.URL, Table: "orders", Columns: []string{"id"}}
+	direct, err := postgres.TwoPhase(cfg)
+	require.NoError(t, err)
+	cfg.ConnString = door.URL
+	cut, err := postgres.TwoPhase(cfg)
+	require.NoError(t, err)
+	at := ordersAt(0)
+	zombie, _ := connect(t, direct, at)
+	require.NoError(t, zombie.Close())
+	owner, _ := connect(t, cut, at)
+	require.NoError(t, owner.Prepare(t.Context(), nameOf(at, 1, "o"), []postgres.Row{row(1)}))
+	door.Close()
+	require.Eventually(t, func() bool {
+		return zombie.Prepare(t.Context(), nameOf(at, 1, "z"), []postgres.Row{row(2)}) == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	door.Open()
+	require.Error(t, owner.Commit(t.Context(), nameOf(at, 1, "o")), "the connection is found to be cut")
+	require.NoError(t, owner.Commit(t.Context(), nameOf(at, 1, "o")))
+	require.ErrorIs(t, owner.Prepare(t.Context(), nameOf(at, 2, "o"), []postgres.Row{row(3)}), eos.ErrFenced)
+	require.NoError(t, owner.Abort(t.Context(), nameOf(at, 2, "o")))
+	require.NoError(t, zombie.Abort(t.Context(), nameOf(at, 1, "z"))) // Kafka has refused its commit
+	require.NoError(t, zombie.Close())                                // and it knows who it is
+	require.Eventually(t, func() bool {
+		return owner.Prepare(t.Context(), nameOf(at, 2, "o"), []postgres.Row{row(3)}) == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	require.NoError(t, owner.Commit(t.Context(), nameOf(at, 2, "o")))
+	require.Equal(t, []string{"1", "3"}, d.Lines(t, "SELECT id FROM orders ORDER BY id"))
 }
 
 // TestConnectionLossAnywhere cuts the connection after each number of bytes, with and without the request in which it

@@ -45,6 +45,9 @@ const preparedParallel = 16
 
 // twoPhase carries a transaction out together with its parts in other systems.
 func (c *committer) twoPhase(ctx context.Context, x *transaction) outcome {
+	if len(x.externals) == 0 && len(x.unsettled) == 0 {
+		return c.commit(ctx, x)
+	}
 	left, err := c.settle(ctx, x.unsettled)
 	if err != nil {
 		return outcome{transaction: x, unsettled: left, err: err}

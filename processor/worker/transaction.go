@@ -40,7 +40,8 @@ func (x *transaction) partitions() []record.TopicPartition {
 
 func (x *transaction) includes(tasks []*running) bool {
 	for _, r := range tasks {
-		if slices.Contains(x.tasks, r) {
+		if slices.Contains(x.tasks, r) ||
+			slices.ContainsFunc(x.unsettled, func(u unsettled) bool { return u.Name.Task == r.task.ID() }) {
 			return true
 		}
 	}
