@@ -35,8 +35,8 @@ type Metadata struct {
 	Prepared Prepared
 }
 
-// Prepared says for which sinks an epoch has prepared transactions. With the task and the epoch, which are known where an
-// offset is, that is their names.
+// Prepared says for which sinks an epoch has prepared transactions. With the task and the epoch, which are known where
+// an offset is, that is their names.
 type Prepared struct {
 	Owner string
 	Sinks []string

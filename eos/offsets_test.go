@@ -42,7 +42,8 @@ func TestMetadataGolden(t *testing.T) {
 		"", "AgAAAX", "2;a;1;1;", "1;a;1", "1;a;1;2;3;4", "1;a;x;1;", "1;a;-1;1;", "1;a;1;x;", "0;a;1;1;",
 		"3;a;1;1;;7;", "1;a;1;1;;7;", "2;a;1;1;;x;", "2;a;1;1;;-1;", "2;a;1;1;;7;x:", "2;a;1;1;;7;5", "2;a;1;1;;7;-1:",
 		"2;a;1;1;;7;;", "2;a;1;1;;7;;:x", "2;a;1;1;;7;;k7", "2;a;1;1;;7;;k7:", "2;a;1;1;;7;;k7:x,", "2;a;1;1;;7;;k7:x y",
-		"2;a;1;1;;7;;k7:x;", "2;a;1;1;;7;5:0_1", "2;a;1;1;;7;5:0_1=-1", "2;a;1;1;;7;5:0_1=6", "2;a;1;1;;7;5:x=1", "2;a;1;1;;7;5:0_1=1,",
+		"2;a;1;1;;7;;k7:x;",
+		"2;a;1;1;;7;5:0_1", "2;a;1;1;;7;5:0_1=-1", "2;a;1;1;;7;5:0_1=6", "2;a;1;1;;7;5:x=1", "2;a;1;1;;7;5:0_1=1,",
 	} {
 		m, err := eos.ParseMetadata(foreign)
 		require.ErrorIs(t, err, eos.ErrForeignMetadata, foreign)
@@ -92,7 +93,8 @@ func TestMetadataSize(t *testing.T) {
 	}
 	got := len(m.Encode()) - len(bare.Encode())
 	require.LessOrEqual(t, got, bound+20)
-	require.Less(t, len(bare.Encode())+eos.AheadBytesMax+eos.PreparedBytesMax, 4096-512, "room for two ids of the longest kind")
+	require.Less(t, len(bare.Encode())+eos.AheadBytesMax+eos.PreparedBytesMax, 4096-512,
+		"room for two ids of the longest kind")
 }
 
 func FuzzMetadata(f *testing.F) {

@@ -11,8 +11,8 @@ import (
 // Sink is the port to a system outside of Kafka that takes part in our commits: a database, files, a service. R is what
 // one record becomes there: a row, a line, a message. topology.SinkTo writes a stream to one.
 //
-// A two-phase sink (Flink's TwoPhaseCommitSinkFunction) prepares what an epoch wrote so that it survives a crash of both
-// sides and is not visible yet. The Kafka transaction then decides: its offsets carry the names of what was prepared.
+// A two-phase sink (Flink's TwoPhaseCommitSinkFunction) prepares what an epoch wrote so that it survives a crash of
+// both sides and is not visible yet. The Kafka transaction then decides: its offsets carry the names of what was prepared.
 //
 //	epoch ─► Prepare(name) ─► Kafka commit with the name ─► Commit(name)
 //	                              └─ aborted ─────────────► Abort(name)
@@ -58,8 +58,8 @@ type Participant interface {
 	// also if its request is already on its way: only then is the list complete.
 	Recover(ctx context.Context) ([]TransactionName, error)
 	// Commit makes a prepared transaction visible. It is retried until it succeeds. If there is none of that name (an
-	// attempt before may have succeeded without an answer) it returns ErrNotPrepared. ErrFenced says that a newer owner has
-	// recovered, and will do it or has: return it only if that is certain.
+	// attempt before may have succeeded without an answer) it returns ErrNotPrepared. ErrFenced says that a newer owner
+	// has recovered, and will do it or has: return it only if that is certain.
 	Commit(ctx context.Context, name TransactionName) error
 	// Abort drops a transaction, whether Prepare succeeded, failed, or is still executed by the other side. It returns
 	// nil only when the transaction cannot become prepared any more. One that does not exist is no error.

@@ -199,8 +199,9 @@ type Closer interface {
 	Close() error
 }
 
-// ExternalSink is the node of a sink outside of Kafka (eos.Sink). It keeps the rows of the active epoch until the commit
-// takes them. All but what SealRows returns belongs to the task goroutine, Connect to the one that restores the task.
+// ExternalSink is the node of a sink outside of Kafka (eos.Sink). It keeps the rows of the active epoch until the
+// commit takes them. All but what SealRows returns belongs to the task goroutine, Connect to the one that restores the
+// task.
 type ExternalSink interface {
 	// Connect makes the task's connection, once, before any record.
 	Connect(ctx context.Context, at eos.SinkTask) (eos.Participant, error)

@@ -28,8 +28,8 @@
 //
 // # Sinks outside of Kafka
 //
-// A [Sink] in memory takes the place of a database in topology.SinkTo. Rows are prepared and committed by a commit, and a
-// crash in any step of it ([Sink.FailWith]) leaves each row there once.
+// A [Sink] in memory takes the place of a database in topology.SinkTo. Rows are prepared and committed by a commit, and
+// a crash in any step of it ([Sink.FailWith]) leaves each row there once.
 //
 // # Errors
 //

@@ -11,7 +11,7 @@ import (
 )
 
 // SinkTo writes the stream to a system outside of Kafka, exactly once (Flink's sinkTo; Kafka Streams leaves this to
-// Connect). sink is eos/postgres, for one, or an implementation of [eos.Sink] of your own. row makes of each record what
+// Connect). sink is one of eos/postgres, or an implementation of [eos.Sink] of your own. row makes of each record what
 // is written there. It runs when the record arrives, and must copy what later records may change; its error is one of
 // user code. Null keys and values are given as zero values with the flags of [record.Record].
 //

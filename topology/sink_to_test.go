@@ -52,7 +52,9 @@ func TestSinkToMistakes(t *testing.T) {
 		`the name "a b"`: func(s *topology.KStream[string, string]) {
 			topology.SinkTo(s, "a b", tidemarktest.NewSink[string](), valueOf)
 		},
-		"the sink is nil": func(s *topology.KStream[string, string]) { topology.SinkTo(s, "db", eos.Sink[string](nil), valueOf) },
+		"the sink is nil": func(s *topology.KStream[string, string]) {
+			topology.SinkTo(s, "db", eos.Sink[string](nil), valueOf)
+		},
 		"SinkTo: the sink is nil": func(s *topology.KStream[string, string]) {
 			topology.SinkTo(s, "db", (*tidemarktest.Sink[string])(nil), valueOf)
 		},

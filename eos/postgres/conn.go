@@ -151,9 +151,9 @@ func (c *conn) Abort(ctx context.Context, name eos.TransactionName) error {
 // undefinedObject is what PostgreSQL says of a prepared transaction that does not exist.
 const undefinedObject = "42704"
 
-// end ends a prepared transaction of ours. Our session before must be over by then: it may have been about to prepare it.
-// If we have the lock it is, and if somebody else has the lock it is, too. Then we may be deposed, or it was taken while we
-// were cut off; the name is ours in both cases.
+// end ends a prepared transaction of ours. Our session before must be over by then: it may have been about to prepare
+// it. If we have the lock it is, and if somebody else has the lock it is, too. Then we may be deposed, or it was taken
+// while we were cut off; the name is ours in both cases.
 func (c *conn) end(ctx context.Context, how string, name eos.TransactionName) error {
 	pg, err := c.session(ctx)
 	if errors.Is(err, eos.ErrFenced) {

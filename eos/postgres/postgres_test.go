@@ -135,7 +135,8 @@ func TestUpsert(t *testing.T) {
 	require.Empty(t, found)
 	lines := func() []string { return d.Lines(t, "SELECT * FROM counts ORDER BY word") }
 	for range 2 { // a crash repeats it
-		require.NoError(t, c.Prepare(t.Context(), nameOf(at, 5, "o"), []postgres.Row{row("be", 1), row("to", 1), row("be", 2)}))
+		rows := []postgres.Row{row("be", 1), row("to", 1), row("be", 2)}
+		require.NoError(t, c.Prepare(t.Context(), nameOf(at, 5, "o"), rows))
 		require.Equal(t, []string{"be 2 3 5", "to 1 3 5"}, lines())
 	}
 	require.NoError(t, c.Commit(t.Context(), nameOf(at, 5, "o")))
@@ -147,7 +148,8 @@ func TestUpsert(t *testing.T) {
 		row("be", 0), {Values: []any{"to", nil}, Delete: true},
 	}))
 	require.Equal(t, []string{"be 2 3 5", "to 1 3 5"}, lines())
-	require.NoError(t, c.Prepare(t.Context(), nameOf(at, 6, "o"), []postgres.Row{{Values: []any{"to", nil}, Delete: true}}))
+	gone := postgres.Row{Values: []any{"to", nil}, Delete: true}
+	require.NoError(t, c.Prepare(t.Context(), nameOf(at, 6, "o"), []postgres.Row{gone}))
 	require.Equal(t, []string{"be 2 3 5"}, lines())
 	// Another number of partitions moves keys, and epochs begin anew.
 	other := ordersAt(1)
@@ -329,7 +331,8 @@ func TestErrors(t *testing.T) {
 		require.ErrorIs(t, err, eos.ErrFatal, want)
 		require.ErrorContains(t, err, want)
 	}
-	up, err := postgres.Upsert(postgres.Config{ConnString: d.URL, Table: "orders", Columns: []string{"id"}, Key: []string{"id"}})
+	cfg.Key = []string{"id"}
+	up, err := postgres.Upsert(cfg)
 	require.NoError(t, err)
 	_, err = up.Connect(t.Context(), at)
 	require.ErrorContains(t, err, "tidemark_partition")

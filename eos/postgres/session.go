@@ -84,8 +84,9 @@ func (c *conn) acquire(
 			ok bool
 			us session
 		)
-		err := pg.QueryRow(ctx, `SELECT pg_try_advisory_lock($1), pg_backend_pid(), coalesce((SELECT extract(epoch FROM backend_start)::text
-			FROM pg_stat_activity WHERE pid = pg_backend_pid()), '')`, c.lock).Scan(&ok, &us.pid, &us.start)
+		err := pg.QueryRow(ctx, `SELECT pg_try_advisory_lock($1), pg_backend_pid(), coalesce(
+			(SELECT extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()), '')`,
+			c.lock).Scan(&ok, &us.pid, &us.start)
 		if err != nil {
 			return err
 		}

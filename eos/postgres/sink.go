@@ -71,7 +71,8 @@ const (
 )
 
 // TwoPhase makes a sink that writes each row exactly once, with prepared transactions. The server must allow as many as
-// there are tasks (max_prepared_transactions, 0 in a new server). It does no I/O; its error says what is wrong with cfg.
+// there are tasks (max_prepared_transactions, 0 in a new server). It does no I/O; its error says what is wrong with
+// cfg.
 func TwoPhase(cfg Config) (*Sink, error) { return newSink(cfg, true) }
 
 // Upsert makes an idempotent sink, for servers without prepared transactions, or for at_least_once. The table holds the

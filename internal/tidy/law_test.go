@@ -77,7 +77,8 @@ var law = []struct {
 
 // public is what users may import.
 var public = []string{
-	".", "record", "serde/...", "store", "eos", "eos/postgres", "checkpointing/...", "processor", "topology", "tidemarktest", "dashboard",
+	".", "record", "serde/...", "store", "eos", "eos/postgres", "checkpointing/...", "processor",
+	"topology", "tidemarktest", "dashboard",
 }
 
 // helpers may be imported from everywhere, also from the floor.

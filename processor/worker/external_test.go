@@ -107,8 +107,8 @@ func withDatabase(x *transaction, d *database, n int) *transaction {
 	return x
 }
 
-// Whatever call to the broker or the database fails, and whether or not it took effect: both have the same transactions,
-// each exactly once.
+// Whatever call to the broker or the database fails, and whether or not it took effect: both have the same
+// transactions, each exactly once.
 func TestTwoPhaseIsAllOrNothing(t *testing.T) {
 	run := func(t *testing.T, b *brokerModel, d *database) (gaveUp bool) {
 		t.Helper()
@@ -274,8 +274,8 @@ func TestSinkOfAWorker(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c", "d", "e"}, sink.Rows())
 }
 
-// A hand-over that runs out of time does not wait for a database that is down: what the leaving task has prepared is for
-// its next owner to end, what the staying one has, for this worker, also when nothing more comes in.
+// A hand-over that runs out of time does not wait for a database that is down: what the leaving task has prepared is
+// for its next owner to end, what the staying one has, for this worker, also when nothing more comes in.
 func TestHandOverWhileTheDatabaseIsDown(t *testing.T) {
 	c, sink := newCluster(), tidemarktest.NewSink[string]()
 	m := newMember(t, c, sinkPlan(t, sink), func(cfg *Config) { cfg.CommitInterval = 300 * time.Millisecond })
