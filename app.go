@@ -63,7 +63,8 @@ func New(t Topology, cfg Config) (*App, error) {
 	if errs != nil {
 		return nil, errs
 	}
-	errs = errors.Join(checkResets(plan, cfg.AutoOffsetReset), checkExtractor(plan, cfg.TimestampExtractor))
+	errs = errors.Join(checkResets(plan, cfg.AutoOffsetReset), checkExtractor(plan, cfg.TimestampExtractor),
+		checkSinks(plan, cfg.ProcessingGuarantee))
 	if !cfg.AllowGeneratedNames {
 		errs = errors.Join(errs, checkNames(plan))
 	}
@@ -75,6 +76,19 @@ func New(t Topology, cfg Config) (*App, error) {
 	}
 	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{}), controlFrom: -1}
 	return a, nil
+}
+
+// checkSinks refuses sinks whose transactions nothing would decide.
+func checkSinks(plan *processor.Plan, guarantee eos.Guarantee) error {
+	var errs []error
+	for _, n := range plan.Nodes {
+		if n.TwoPhase && guarantee != eos.ExactlyOnceV2 {
+			errs = append(errs, &ConfigError{Field: "ProcessingGuarantee", Value: guarantee, Hint: fmt.Sprintf(
+				"the sink %q (%s, declared at %s) prepares transactions, which only eos.ExactlyOnceV2 decides: use that, or an "+
+					"idempotent sink", n.Name, n.External, n.Position)})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // checkResets refuses a table that is restored from its topic and would start at the topic's end: a restore would bring

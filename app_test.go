@@ -17,7 +17,9 @@ import (
 
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/processor"
+	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/serde"
+	"github.com/tidemarkio/tidemark/tidemarktest"
 	"github.com/tidemarkio/tidemark/topology"
 )
 
@@ -53,6 +55,21 @@ func fields(err error) []string {
 		}
 	}
 	return out
+}
+
+// Only a Kafka transaction can decide what a sink prepares.
+func TestTwoPhaseSinkWantsExactlyOnce(t *testing.T) {
+	b := topology.NewBuilder()
+	topology.SinkTo(topology.Stream(b, "in", serde.String, serde.String), "orders-db", tidemarktest.NewSink[string](),
+		func(r record.Record[string, string]) (string, error) { return r.Value, nil })
+	cfg := testConfig(t)
+	_, err := New(b, cfg)
+	require.NoError(t, err)
+	cfg.ProcessingGuarantee = eos.AtLeastOnce
+	_, err = New(b, cfg)
+	require.ErrorContains(t, err, `the sink "orders-db" (memory, declared at`)
+	_, ok := errors.AsType[*ConfigError](err)
+	require.True(t, ok)
 }
 
 func TestConfigMistakes(t *testing.T) {

@@ -1,5 +1,6 @@
 // Package eos holds what exactly-once rests on: the port to a transactional producer, the classes of its errors, the
-// text that travels with committed offsets, and the guarantees a user can choose.
+// text that travels with committed offsets, the port to systems outside of Kafka that take part in commits, and the
+// guarantees a user can choose.
 //
 //	epoch ─► Begin ─► Send ∥ SendOffsets ─► Commit ──ok──► the epoch is durable
 //	                       │                  │

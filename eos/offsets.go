@@ -11,10 +11,11 @@ import (
 )
 
 // Metadata travels with every committed offset. It tells the next owner whose transaction to end should it still be
-// open, and tells the owner itself, after a commit of unknown outcome, whether the offset is the one it sent.
+// open, and tells the owner itself, after a commit of unknown outcome, whether the offset is the one it sent. And
+// it decides transactions in other systems (see [Sink]): what it names is committed.
 //
 // Its text form is "1;<transactional id>;<epoch>;<stream time>;<departed>"; the first field is the format version. With
-// a checkpoint it is "2;<…the same…>;<checkpoint>;<ahead>".
+// a checkpoint it is "2;<…the same…>;<checkpoint>;<ahead>", with sinks ";<prepared>" is behind that.
 type Metadata struct {
 	// TransactionalID of the owner, "" under at_least_once.
 	TransactionalID string
@@ -30,6 +31,39 @@ type Metadata struct {
 	Checkpoint int64
 	// Ahead is what is processed beyond the offset; nil if nothing is.
 	Ahead *Ahead
+	// Prepared is what the commit decides in other systems, empty if nothing is.
+	Prepared Prepared
+}
+
+// Prepared says for which sinks an epoch has prepared transactions. With the task and the epoch, which are known where
+// an offset is, that is their names.
+type Prepared struct {
+	Owner string
+	Sinks []string
+}
+
+// Decides reports whether the commit has committed a transaction of the task whose offset this is.
+func (m Metadata) Decides(n TransactionName) bool {
+	return n.Epoch == m.Epoch && n.Owner == m.Prepared.Owner && slices.Contains(m.Prepared.Sinks, n.Sink)
+}
+
+// PreparedBytesMax bounds what Prepared may add to the text form.
+const PreparedBytesMax = 400
+
+// Bytes is how long the text form is.
+func (p Prepared) Bytes() int { return len(p.encode()) + 1 }
+
+func (p Prepared) encode() string { return p.Owner + ":" + strings.Join(p.Sinks, ",") }
+
+func parsePrepared(s string) (p Prepared, err error) {
+	owner, list, _ := strings.Cut(s, ":")
+	p = Prepared{Owner: owner, Sinks: strings.Split(list, ",")}
+	for _, part := range append(p.Sinks, p.Owner) {
+		if !ValidSinkName(part) {
+			return Prepared{}, fmt.Errorf("%.40q is no name", part)
+		}
+	}
+	return p, nil
 }
 
 // Ahead says which records at and behind a committed offset are processed already. A task that holds back what some
@@ -70,9 +104,12 @@ func (m Metadata) Encode() string {
 		metadataVersion, m.TransactionalID,
 		strconv.FormatUint(uint64(m.Epoch), 10), strconv.FormatInt(m.StreamTime, 10), m.Departed,
 	}
-	if m.Checkpoint != 0 || m.Ahead != nil {
+	if m.Checkpoint != 0 || m.Ahead != nil || len(m.Prepared.Sinks) > 0 {
 		fields[0] = metadataVersion2
 		fields = append(fields, strconv.FormatInt(m.Checkpoint, 10), m.Ahead.encode())
+	}
+	if len(m.Prepared.Sinks) > 0 {
+		fields = append(fields, m.Prepared.encode())
 	}
 	return strings.Join(fields, ";")
 }
@@ -98,8 +135,7 @@ func (a *Ahead) encode() string {
 func ParseMetadata(s string) (Metadata, error) {
 	none := Metadata{StreamTime: -1}
 	f := strings.Split(s, ";")
-	known := len(f) == 5 && f[0] == metadataVersion || len(f) == 7 && f[0] == metadataVersion2
-	if !known {
+	if !(len(f) == 5 && f[0] == metadataVersion || (len(f) == 7 || len(f) == 8) && f[0] == metadataVersion2) {
 		return none, fmt.Errorf("%w: %.40q", ErrForeignMetadata, s)
 	}
 	epoch, err := strconv.ParseUint(f[2], 10, 64)
@@ -119,6 +155,12 @@ func ParseMetadata(s string) (Metadata, error) {
 	}
 	if m.Ahead, err = parseAhead(f[6]); err != nil {
 		return none, fmt.Errorf("%w: %.40q: ahead: %w", ErrForeignMetadata, s, err)
+	}
+	if len(f) == 7 {
+		return m, nil
+	}
+	if m.Prepared, err = parsePrepared(f[7]); err != nil {
+		return none, fmt.Errorf("%w: %.40q: prepared: %w", ErrForeignMetadata, s, err)
 	}
 	return m, nil
 }

@@ -25,6 +25,13 @@ func TestMetadataGolden(t *testing.T) {
 				Next: 120, Except: map[record.TaskID]int64{{Partition: 1}: 100, {Subtopology: 2}: 120},
 			},
 		},
+		"2;a;42;2;;0;;k7:orders-db": {
+			TransactionalID: "a", Epoch: 42, StreamTime: 2, Prepared: eos.Prepared{Owner: "k7", Sinks: []string{"orders-db"}},
+		},
+		"2;a;42;2;;7;120:;k7:x,y": {
+			TransactionalID: "a", Epoch: 42, StreamTime: 2, Checkpoint: 7, Ahead: &eos.Ahead{Next: 120},
+			Prepared: eos.Prepared{Owner: "k7", Sinks: []string{"x", "y"}},
+		},
 	} {
 		require.Equal(t, want, m.Encode())
 		got, err := eos.ParseMetadata(want)
@@ -34,12 +41,31 @@ func TestMetadataGolden(t *testing.T) {
 	for _, foreign := range []string{
 		"", "AgAAAX", "2;a;1;1;", "1;a;1", "1;a;1;2;3;4", "1;a;x;1;", "1;a;-1;1;", "1;a;1;x;", "0;a;1;1;",
 		"3;a;1;1;;7;", "1;a;1;1;;7;", "2;a;1;1;;x;", "2;a;1;1;;-1;", "2;a;1;1;;7;x:", "2;a;1;1;;7;5", "2;a;1;1;;7;-1:",
+		"2;a;1;1;;7;;", "2;a;1;1;;7;;:x", "2;a;1;1;;7;;k7", "2;a;1;1;;7;;k7:", "2;a;1;1;;7;;k7:x,", "2;a;1;1;;7;;k7:x y",
+		"2;a;1;1;;7;;k7:x;",
 		"2;a;1;1;;7;5:0_1", "2;a;1;1;;7;5:0_1=-1", "2;a;1;1;;7;5:0_1=6", "2;a;1;1;;7;5:x=1", "2;a;1;1;;7;5:0_1=1,",
 	} {
 		m, err := eos.ParseMetadata(foreign)
 		require.ErrorIs(t, err, eos.ErrForeignMetadata, foreign)
 		require.Equal(t, eos.Metadata{StreamTime: -1}, m)
 	}
+}
+
+func TestDecides(t *testing.T) {
+	t.Parallel()
+	n := ordersName()
+	m := eos.Metadata{Epoch: n.Epoch, Prepared: eos.Prepared{Owner: n.Owner, Sinks: []string{"other", n.Sink}}}
+	require.True(t, m.Decides(n))
+	for _, change := range []func(n *eos.TransactionName){
+		func(n *eos.TransactionName) { n.Epoch++ },
+		func(n *eos.TransactionName) { n.Owner = "another" },
+		func(n *eos.TransactionName) { n.Sink = "third" },
+	} {
+		other := n
+		change(&other)
+		require.False(t, m.Decides(other))
+	}
+	require.False(t, eos.Metadata{Epoch: n.Epoch}.Decides(eos.TransactionName{Epoch: n.Epoch}))
 }
 
 func TestAheadProcessed(t *testing.T) {
@@ -67,5 +93,22 @@ func TestMetadataSize(t *testing.T) {
 	}
 	got := len(m.Encode()) - len(bare.Encode())
 	require.LessOrEqual(t, got, bound+20)
-	require.Less(t, len(bare.Encode())+eos.AheadBytesMax, 4096-512, "room for two ids of the longest kind")
+	require.Less(t, len(bare.Encode())+eos.AheadBytesMax+eos.PreparedBytesMax, 4096-512,
+		"room for two ids of the longest kind")
+}
+
+func FuzzMetadata(f *testing.F) {
+	f.Add("2;a;1;2;d;7;120:0_1=k,2_0=0")
+	f.Add("1;;1;1700000000000;app-p")
+	f.Add("2;a;42;2;;0;;k7:orders-db")
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := eos.ParseMetadata(s)
+		if err != nil {
+			require.ErrorIs(t, err, eos.ErrForeignMetadata)
+			return
+		}
+		again, err := eos.ParseMetadata(m.Encode())
+		require.NoError(t, err)
+		require.Equal(t, m, again)
+	})
 }

@@ -1,6 +1,9 @@
 package processor
 
 import (
+	"context"
+
+	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
 )
@@ -62,6 +65,10 @@ type Node struct {
 	Topics []string
 	// Chooser names the function by which a sink chooses the topic of each record; it has no Topics then.
 	Chooser string
+	// External says what system outside of Kafka a sink writes to; it has no Topics then. TwoPhase says that it prepares
+	// transactions which only exactly_once_v2 can decide.
+	External string
+	TwoPhase bool
 	// Stores are the names of the stores that the node may use.
 	Stores []string
 	// Children are forwarded to in this order.
@@ -190,4 +197,21 @@ type Initializer interface {
 // Closer runs when the task ends.
 type Closer interface {
 	Close() error
+}
+
+// ExternalSink is the node of a sink outside of Kafka (eos.Sink). It keeps the rows of the active epoch until the
+// commit takes them. All but what SealRows returns belongs to the task goroutine, Connect to the one that restores the
+// task.
+type ExternalSink interface {
+	// Connect makes the task's connection, once, before any record.
+	Connect(ctx context.Context, at eos.SinkTask) (eos.Participant, error)
+	// SealRows ends the epoch for the node and returns what prepares its rows, on any goroutine and as often as it takes;
+	// nil if there are none.
+	SealRows() func(ctx context.Context, name eos.TransactionName) error
+	// DropRows forgets the rows of the active epoch.
+	DropRows()
+	// RowsBytes estimates their memory.
+	RowsBytes() int
+	// Idempotent is that of the sink.
+	Idempotent() bool
 }

@@ -26,6 +26,11 @@
 // Written records can be read at once, committed or not. Commits happen when a processor asks for one, or the test by
 // [Driver.Commit]; they show where record caches are on ([WithCaching]), and after [Driver.Crash].
 //
+// # Sinks outside of Kafka
+//
+// A [Sink] in memory takes the place of a database in topology.SinkTo. Rows are prepared and committed by a commit, and
+// a crash in any step of it ([Sink.FailWith]) leaves each row there once.
+//
 // # Errors
 //
 // An error or panic of user code is handled as in production: the handler decides ([WithHandlers]), and without one the

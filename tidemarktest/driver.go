@@ -25,6 +25,7 @@ type Driver struct {
 	// internal are the repartition topics, which carry the application id.
 	internal map[string]bool
 	nowMs    int64
+	starts   int // of tasks, for the names of their transactions in other systems
 
 	failed error // why the driver stopped
 	closed bool
@@ -195,6 +196,10 @@ func (d *Driver) commitOnce() error {
 		}
 		clear(r.seen)
 	}
+	externals, err := prepareSinks(epochs)
+	if err != nil {
+		return err
+	}
 	for i, r := range d.runners {
 		if epochs[i] == nil {
 			continue
@@ -206,7 +211,7 @@ func (d *Driver) commitOnce() error {
 	for _, l := range d.logs {
 		l.committed = len(l.records)
 	}
-	return nil
+	return commitSinks(externals)
 }
 
 // commitsMax bounds the rounds of a Commit; each reaches the caches of one more sub-topology down.
@@ -312,7 +317,7 @@ func (d *Driver) closeStores() error {
 	var errs []error
 	for _, r := range d.runners {
 		if r.task != nil {
-			errs = append(errs, r.task.Stores().Close(false))
+			errs = append(errs, r.task.DisconnectSinks(), r.task.Stores().Close(false))
 		}
 	}
 	if d.globals != nil && d.globals.task != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime/debug"
 
+	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
@@ -25,6 +26,7 @@ type runner struct {
 	epoch      record.Epoch
 	positions  map[record.TopicPartition]task.Position
 	changelogs map[string][]record.Raw // by store
+	last       eos.Metadata            // of the last commit: what it decided elsewhere
 }
 
 func newRunner(d *Driver, sub *processor.Subtopology) *runner {
@@ -58,6 +60,9 @@ func (r *runner) open() error {
 			return fmt.Errorf("tidemarktest: restore %q: %w", store, err)
 		}
 		ends[store] = int64(len(records))
+	}
+	if err := r.connectSinks(t); err != nil {
+		return err
 	}
 	if err := t.Init(maps.Clone(r.positions), ends, r.epoch, r.d.nowMs); err != nil {
 		return err
@@ -139,6 +144,7 @@ func (r *runner) committed(e *task.Epoch) error {
 		ends[i] = int64(len(r.changelogs[name]))
 	}
 	maps.Copy(r.positions, e.Positions)
+	r.last = eos.Metadata{Epoch: e.Number, Prepared: e.Prepared()}
 	r.epoch = e.Number
 	return r.task.Committed(ends, r.d.nowMs)
 }

@@ -27,8 +27,11 @@ func Describe(p *processor.Plan) string {
 				fmt.Fprintf(&out, "    Source: %s (topics: [%s])\n", n.Name, topics)
 			case processor.SinkNode:
 				where := "topic: " + topics
-				if n.Chooser != "" {
+				switch {
+				case n.Chooser != "":
 					where = "extractor class: " + n.Chooser
+				case n.External != "":
+					where = "external: " + n.External
 				}
 				fmt.Fprintf(&out, "    Sink: %s (%s)\n", n.Name, where)
 			case processor.ProcessorNode:

@@ -40,7 +40,9 @@ type NodeDescription struct {
 	Operator string   `json:"operator"`
 	Topics   []string `json:"topics,omitempty"`
 	// Chooser names the function by which a sink chooses the topic of each record.
-	Chooser  string   `json:"chooser,omitempty"`
+	Chooser string `json:"chooser,omitempty"`
+	// External says what system outside of Kafka a sink writes to.
+	External string   `json:"external,omitempty"`
 	Stores   []string `json:"stores,omitempty"`
 	Children []string `json:"children,omitempty"`
 }
@@ -121,8 +123,8 @@ func describeNode(n *processor.Node) NodeDescription {
 	case processor.ProcessorNode:
 	}
 	return NodeDescription{
-		Name: n.Name, Kind: kind, Operator: n.Operator, Topics: n.Topics, Chooser: n.Chooser, Stores: n.Stores,
-		Children: n.Children,
+		Name: n.Name, Kind: kind, Operator: n.Operator, Topics: n.Topics, Chooser: n.Chooser, External: n.External,
+		Stores: n.Stores, Children: n.Children,
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // DOT draws a plan as a graph for Graphviz (dot -Tsvg): each sub-topology is a box, topics are ellipses, those between
-// sub-topologies dashed, stores cylinders.
+// sub-topologies dashed, stores cylinders, systems outside of Kafka parallelograms.
 func DOT(p *processor.Plan) string {
 	d := dot{plan: p, drawn: make(map[string]bool)}
 	d.out.WriteString("digraph topology {\n  node [shape=box, fontname=\"sans-serif\"];\n")
@@ -33,6 +33,11 @@ func DOT(p *processor.Plan) string {
 		}
 		if n.Chooser != "" {
 			d.edge(node, d.topic("chosen by "+n.Chooser), "")
+		}
+		if n.External != "" {
+			id := dotQuoted("external " + n.Name)
+			fmt.Fprintf(&d.out, "  %s [label=%s, shape=parallelogram];\n", id, dotQuoted(n.External))
+			d.edge(node, id, "")
 		}
 		for _, c := range n.Children {
 			d.edge(node, dotQuoted("node "+c), "")

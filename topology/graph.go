@@ -15,6 +15,8 @@ type graphNode struct {
 	kind     processor.NodeKind
 	topics   []string
 	chooser  string // of a sink without topics: its function's name
+	external string // of a sink that writes to another system: what it is
+	twoPhase bool   // such a sink prepares transactions
 	stores   []string
 	children []*graphNode
 	parents  []*graphNode

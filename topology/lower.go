@@ -125,7 +125,7 @@ func (n *graphNode) lower(below []*graphNode) *processor.Node {
 	}
 	return &processor.Node{
 		Name: n.name, Kind: n.kind, Operator: n.operator, Topics: slices.Clone(n.topics), Chooser: n.chooser,
-		Stores: slices.Clone(n.stores), Children: children,
+		External: n.external, TwoPhase: n.twoPhase, Stores: slices.Clone(n.stores), Children: children,
 		New: newNode, Position: n.position, OffsetReset: n.reset,
 	}
 }

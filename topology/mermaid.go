@@ -8,7 +8,7 @@ import (
 )
 
 // Mermaid draws a plan as a Mermaid flowchart, for documentation and dashboards: topics are stadiums, stores cylinders,
-// each sub-topology is a box, and so is each global store.
+// systems outside of Kafka parallelograms; each sub-topology is a box, and so is each global store.
 func Mermaid(p *processor.Plan) string {
 	m := mermaid{ids: make(map[string]string)}
 	m.out.WriteString("flowchart TD\n")
@@ -42,6 +42,10 @@ func Mermaid(p *processor.Plan) string {
 		}
 		if n.Chooser != "" {
 			fmt.Fprintf(&m.out, "  %s --> %s\n", node, m.topic("chosen by "+n.Chooser))
+		}
+		if n.External != "" {
+			external := m.id("x", n.Name)
+			fmt.Fprintf(&m.out, "  %s[/%s/]\n  %s --> %s\n", external, quoted(n.External), node, external)
 		}
 		for _, c := range n.Children {
 			fmt.Fprintf(&m.out, "  %s --> %s\n", node, m.id("n", c))

@@ -26,6 +26,7 @@ var law = []struct {
 	{"store/storetest", []string{"record", "serde", "store"}},
 	// Guarantees.
 	{"eos", []string{"record"}},
+	{"eos/postgres", []string{"record", "eos"}},
 	{"changelog", []string{"record", "store"}},
 	{"checkpointing", []string{"record", "store", "checkpointing/storage"}},
 	{"checkpointing/storage", []string{"checkpointing/storage"}},
@@ -41,7 +42,7 @@ var law = []struct {
 		},
 	},
 	// Build time.
-	{"topology", []string{"record", "serde", "store", "processor"}},
+	{"topology", []string{"record", "serde", "store", "eos", "processor"}},
 	// Adapters: they import the ports they fill.
 	{"internal/kafka", []string{"record", "eos", "changelog", "processor", "processor/worker", "processor/assign"}},
 	{"internal/memkafka", []string{"record", "eos", "changelog", "processor", "processor/worker", "processor/assign"}},
@@ -77,7 +78,8 @@ var law = []struct {
 
 // public is what users may import.
 var public = []string{
-	".", "record", "serde/...", "store", "eos", "checkpointing/...", "processor", "topology", "tidemarktest", "dashboard",
+	".", "record", "serde/...", "store", "eos", "eos/postgres", "checkpointing/...", "processor",
+	"topology", "tidemarktest", "dashboard",
 }
 
 // helpers may be imported from everywhere, also from the floor.
@@ -101,6 +103,8 @@ var doors = []struct {
 	// What only users of the command line pay for.
 	{"github.com/spf13/cobra", []string{"cmd"}, true},
 	{"github.com/schollz/progressbar", []string{"cmd"}, true},
+	// What only users of a PostgreSQL sink pay for.
+	{"github.com/jackc/pgx", []string{"eos/postgres", "integration"}, true},
 	// What only users of a schema registry pay for.
 	{"github.com/twmb/avro", []string{"serde/avro", "integration"}, true},
 	{"github.com/google/jsonschema-go", []string{"serde/jsonschema"}, true},

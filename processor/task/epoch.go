@@ -20,6 +20,8 @@ type Epoch struct {
 	Positions map[record.TopicPartition]Position
 	// Cuts are the checkpoints whose cut is the end of the epoch. Their barriers are the last records of the outputs.
 	Cuts []int64
+	// Externals are what goes to systems outside of Kafka.
+	Externals []External
 
 	changelogs []string // store names of the first batches
 }
@@ -54,6 +56,9 @@ func (t *Task) Seal() (*Epoch, error) {
 	}
 	for _, topic := range slices.Sorted(maps.Keys(t.outputs)) {
 		e.Batches = t.outputs[topic].seal(e.Batches)
+	}
+	if err := t.sealExternals(e); err != nil {
+		return nil, err
 	}
 	for _, q := range t.queues {
 		e.Positions[q.tp] = q.committable(t.alignment.begun)
@@ -129,6 +134,9 @@ func (t *Task) Rollback(committed map[record.TopicPartition]Position) error {
 	for _, o := range t.outputs {
 		o.drop()
 	}
+	for _, x := range t.externals {
+		x.node.DropRows()
+	}
 	if t.sealed != nil {
 		t.finish(t.sealed)
 	}
@@ -156,6 +164,6 @@ func (t *Task) finish(e *Epoch) {
 	for _, b := range e.Batches {
 		t.recycle(b)
 	}
-	e.Batches = nil
+	e.Batches, e.Externals = nil, nil
 	t.sealed = nil
 }

@@ -67,6 +67,8 @@ type Task struct {
 	queues  []*queue
 	byInput map[record.TopicPartition]*queue
 	outputs map[string]*output
+	// externals are the sinks outside of Kafka.
+	externals []*external
 
 	alignment *alignment
 
@@ -157,6 +159,9 @@ func (t *Task) build() error {
 				return fmt.Errorf("task %s: %w", t.cfg.ID, err)
 			}
 		}
+	}
+	if err := t.collectExternals(); err != nil {
+		return err
 	}
 	return t.buildQueues()
 }
@@ -401,11 +406,14 @@ func (t *Task) Dirty() bool { return t.dirty }
 // InFlight reports that an epoch is sealed and its outcome not known yet.
 func (t *Task) InFlight() bool { return t.sealed != nil }
 
-// UncommittedBytes estimates the memory of what is not committed: stores and outputs.
+// UncommittedBytes estimates the memory of what is not committed: stores, outputs, and rows for other systems.
 func (t *Task) UncommittedBytes() int {
 	n := t.stores.UncommittedBytes()
 	for _, o := range t.outputs {
 		n += o.bytes
+	}
+	for _, x := range t.externals {
+		n += x.node.RowsBytes()
 	}
 	return n
 }
@@ -413,7 +421,7 @@ func (t *Task) UncommittedBytes() int {
 // Close closes nodes and stores. clean: what is committed is flushed and the next start trusts it; the caller has
 // committed or rolled back before.
 func (t *Task) Close(clean bool) error {
-	errs := make([]error, 0, 2)
+	errs := make([]error, 0, 3)
 	t.alignment.close()
 	for _, in := range t.nodes {
 		if c, ok := in.impl.(processor.Closer); ok {
@@ -423,6 +431,7 @@ func (t *Task) Close(clean bool) error {
 			}
 		}
 	}
+	errs = append(errs, t.DisconnectSinks())
 	if err := t.stores.Close(clean); err != nil {
 		errs = append(errs, fmt.Errorf("task %s: close stores: %w", t.cfg.ID, err))
 	}

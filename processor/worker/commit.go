@@ -147,6 +147,7 @@ type outcome struct {
 	failed      bool                     // the worker cannot go on
 	refused     bool                     // one record was refused: the handler decides
 	record      *eos.RecordTooLargeError // the refused record
+	unsettled   []unsettled              // of other systems: decided, and still to be ended
 	err         error                    // why it is not committed
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"testing"
@@ -245,6 +246,7 @@ func TestCommitIsInterruptedBeforeItBegins(t *testing.T) {
 func newTestCommitter(b *brokerModel) *committer {
 	c := newCommitter(Config{
 		Guarantee: eos.ExactlyOnceV2, Producer: b, Admin: askOnly{model: b}, Member: func() eos.Member { return b.member },
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	return c
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ type committer struct {
 	admin     Admin
 	member    func() eos.Member
 	clock     clock.Clock
+	logger    *slog.Logger
 
 	requests chan *transaction
 	outcomes chan outcome
@@ -36,7 +38,7 @@ type committer struct {
 func newCommitter(cfg Config) *committer {
 	return &committer{
 		guarantee: cfg.Guarantee, producer: cfg.Producer, admin: cfg.Admin, member: cfg.Member,
-		clock:    cfg.Clock,
+		clock: cfg.Clock, logger: cfg.Logger,
 		requests: make(chan *transaction, 1), outcomes: make(chan outcome, 1), reinits: make(chan chan error),
 		stopped: make(chan struct{}),
 	}
@@ -101,7 +103,7 @@ func (c *committer) settleLast(ctx context.Context) error {
 func (c *committer) carryOut(ctx context.Context, x *transaction) outcome {
 	ctx, cancel := c.interruptible(ctx)
 	defer cancel()
-	o := c.commit(ctx, x)
+	o := c.twoPhase(ctx, x)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.interrupted = false

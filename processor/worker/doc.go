@@ -7,6 +7,8 @@
 //	              ▲                                                       ▼
 //	              └──── outcome ──── committer (commit.go): Begin ─► Send ∥ SendOffsets ─► Commit ──► Producer
 //
+// Around the commit external.go prepares what goes to systems outside of Kafka, and ends it as the commit decides.
+//
 // Beside them Global (global.go) keeps the global stores: a task that reads whole topics, without a group and without
 // transactions. It is opened before the group runs, and closed when the workers have ended.
 //

@@ -104,6 +104,12 @@ func (c *cluster) committed(tp record.TopicPartition) int64 {
 	return c.offsets[tp].Offset
 }
 
+func (c *cluster) offsetOf(tp record.TopicPartition) eos.Offset {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offsets[tp]
+}
+
 func (c *cluster) currentMember() eos.Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()

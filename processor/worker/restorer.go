@@ -32,6 +32,9 @@ type RestorerConfig struct {
 	Task func(id record.TaskID) task.Config
 	// ResetOffset resolves where an input starts that has no committed offset.
 	ResetOffset func(ctx context.Context, tp record.TopicPartition) (int64, error)
+	// SinkOwner draws a name that no other start of a task has, for transactions in systems outside of Kafka. Nil draws
+	// it at random.
+	SinkOwner func() string
 	// ChangelogConfig returns the topic's configuration, as read at start.
 	ChangelogConfig func(topic string) map[string]string
 	// Snapshots offers bases that are nearer than the beginning of a changelog. Nil: none.
@@ -94,6 +97,9 @@ type Restorer struct {
 
 // NewRestorer makes a Restorer.
 func NewRestorer(cfg RestorerConfig) *Restorer {
+	if cfg.SinkOwner == nil {
+		cfg.SinkOwner = randomOwner
+	}
 	return &Restorer{cfg: cfg, slots: semaphore.NewWeighted(int64(max(1, cfg.Parallel)))}
 }
 
@@ -109,15 +115,20 @@ type Restored struct {
 //  2. The changelog's end, once nothing before it is undecided. It holds all that the offsets promise.
 //  3. A base: local state if it may be trusted, a snapshot, or nothing, whichever is nearest to that end.
 //  4. Replay from the base to that end.
+//  5. What the owner before has prepared in other systems: committed if those offsets name it, else aborted.
 func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, error) {
 	if err := r.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
 	defer r.slots.Release(1)
 	cfg := r.cfg.Task(id)
-	positions, epoch, err := r.positions(ctx, cfg)
+	positions, committed, err := r.positions(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("task %s: %w", id, err)
+	}
+	var epoch record.Epoch // the last that was committed
+	for _, m := range committed {
+		epoch = max(epoch, m.Epoch)
 	}
 	logs, err := r.changelogs(ctx, cfg, positions)
 	if err != nil {
@@ -129,6 +140,9 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	}
 	t := opened.task
 	cp, err := r.replay(ctx, opened)
+	if err == nil {
+		err = r.connectSinks(ctx, t, committed)
+	}
 	if err == nil {
 		err = t.Init(positions, cp.Changelog, max(epoch, cp.Epoch), r.cfg.Clock.NowMs())
 	}
@@ -277,21 +291,22 @@ func (t *replayTarget) Replay(name string, records []record.Raw, next int64) err
 	return t.stores.Replayed(t.checkpoint)
 }
 
-// positions reads where the inputs continue, and the epoch of the last commit.
+// positions reads where the inputs continue, and what their last commits say. The offset of one input may have been set
+// anew by hand, which takes nothing back of what the others say.
 func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
-	positions map[record.TopicPartition]task.Position, epoch record.Epoch, err error,
+	positions map[record.TopicPartition]task.Position, committed []eos.Metadata, err error,
 ) {
-	committed, err := r.stableOffsets(ctx, cfg.Inputs)
+	offsets, err := r.stableOffsets(ctx, cfg.Inputs)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	positions = make(map[record.TopicPartition]task.Position, len(cfg.Inputs))
 	for _, tp := range cfg.Inputs {
-		o, ok := committed[tp]
+		o, ok := offsets[tp]
 		if !ok {
 			at, err := r.cfg.ResetOffset(ctx, tp)
 			if err != nil {
-				return nil, 0, fmt.Errorf("%s has no committed offset: %w", tp, err)
+				return nil, nil, fmt.Errorf("%s has no committed offset: %w", tp, err)
 			}
 			positions[tp] = task.Position{Offset: at, StreamTime: -1}
 			continue
@@ -305,7 +320,7 @@ func (r *Restorer) positions(ctx context.Context, cfg task.Config) (
 		positions[tp] = task.Position{
 			Offset: o.Offset, StreamTime: m.StreamTime, Ahead: m.Ahead, Checkpoint: m.Checkpoint,
 		}
-		epoch = max(epoch, m.Epoch)
+		committed = append(committed, m)
 	}
-	return positions, epoch, nil
+	return positions, committed, nil
 }

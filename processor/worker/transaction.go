@@ -21,6 +21,9 @@ type transaction struct {
 	offsets map[record.TopicPartition]eos.Offset
 	member  eos.Member // at sealing
 	ends    []int64    // behind each batch; set by the committer
+
+	externals []task.External // of all epochs: what goes to other systems
+	unsettled []unsettled     // what has to be ended there before
 }
 
 func (x *transaction) partitions() []record.TopicPartition {
@@ -37,7 +40,8 @@ func (x *transaction) partitions() []record.TopicPartition {
 
 func (x *transaction) includes(tasks []*running) bool {
 	for _, r := range tasks {
-		if slices.Contains(x.tasks, r) {
+		if slices.Contains(x.tasks, r) ||
+			slices.ContainsFunc(x.unsettled, func(u unsettled) bool { return u.Name.Task == r.task.ID() }) {
 			return true
 		}
 	}
@@ -65,7 +69,8 @@ func (w *Worker) commitIfDue() error {
 	}
 	now := w.cfg.Clock.Now()
 	due := now.Sub(w.sealedAt) >= w.cfg.CommitInterval
-	dirty := false
+	dirty := len(w.unsettled) > 0
+	due = due || dirty
 	for _, r := range w.tasks {
 		due = due || r.task.CommitRequested() || r.task.CutDue()
 		dirty = dirty || r.task.Dirty()
@@ -80,7 +85,9 @@ func (w *Worker) commitIfDue() error {
 func (w *Worker) begin(tasks []*running) error {
 	start := w.cfg.Clock.Now()
 	w.sealedAt = start
-	x := &transaction{offsets: make(map[record.TopicPartition]eos.Offset), member: w.cfg.Member()}
+	x := &transaction{
+		offsets: make(map[record.TopicPartition]eos.Offset), member: w.cfg.Member(), unsettled: w.unsettled,
+	}
 	for _, r := range tasks {
 		e, err := r.task.Seal()
 		if err != nil {
@@ -91,18 +98,20 @@ func (w *Worker) begin(tasks []*running) error {
 		}
 		x.tasks, x.epochs = append(x.tasks, r), append(x.epochs, e)
 		x.batches = append(x.batches, e.Batches...)
+		x.externals = append(x.externals, e.Externals...)
+		prepared := e.Prepared()
 		for tp, p := range e.Positions {
 			m := eos.Metadata{
 				TransactionalID: w.cfg.Producer.TransactionalID(), Epoch: e.Number, StreamTime: p.StreamTime,
-				Checkpoint: p.Checkpoint, Ahead: p.Ahead,
+				Checkpoint: p.Checkpoint, Ahead: p.Ahead, Prepared: prepared,
 			}
 			x.offsets[tp] = eos.Offset{Offset: p.Offset, Metadata: m.Encode()}
 		}
 	}
-	if len(x.epochs) == 0 {
+	if len(x.epochs) == 0 && len(x.unsettled) == 0 {
 		return nil
 	}
-	w.inflight = x
+	w.inflight, w.unsettled = x, nil
 	w.stats.Sealing += w.cfg.Clock.Since(start)
 	w.committer.requests <- x
 	return nil
@@ -111,8 +120,11 @@ func (w *Worker) begin(tasks []*running) error {
 // settle carries the outcome of a transaction into its tasks.
 func (w *Worker) settle(o outcome) error {
 	x := w.inflight
-	w.inflight = nil
+	w.inflight, w.unsettled = nil, o.unsettled
 	switch {
+	case o.committed && len(x.epochs) == 0: // it has only ended what was left
+		w.backoff.reset()
+		return nil
 	case o.committed:
 		w.backoff.reset()
 		w.stats.Commits++
@@ -190,7 +202,8 @@ func (w *Worker) resend(x *transaction, r *running, b *record.Batch, o outcome, 
 	for _, e := range x.epochs {
 		x.batches = append(x.batches, e.Batches...)
 	}
-	w.inflight = x
+	x.unsettled = w.unsettled
+	w.inflight, w.unsettled = x, nil
 	w.committer.requests <- x
 	return nil
 }

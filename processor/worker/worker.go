@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
@@ -59,13 +60,15 @@ type Worker struct {
 	byInput  map[record.TopicPartition]*running
 	inflight *transaction // nil: no commit on its way
 	sealedAt time.Time    // when the last epoch was sealed
-	backoff  backoff
-	stats    Stats
-	failed   error // what a command met that ends the worker
 	// triggered are the checkpoints in progress, for tasks that come later.
 	triggered []checkpointing.Barrier
 	// ended are the last checkpoints that are over: a task that comes may read barriers of them.
 	ended []int64
+	// unsettled are transactions of other systems that the next commit has to end first.
+	unsettled []unsettled
+	backoff   backoff
+	stats     Stats
+	failed    error // what a command met that ends the worker
 }
 
 // running is a task in the hands of a worker.
@@ -174,6 +177,8 @@ func (w *Worker) remove(r *running) {
 		delete(w.byInput, tp)
 		w.cfg.Fetcher.Remove(tp)
 	}
+	// What it has prepared is for its next owner to end.
+	w.unsettled = slices.DeleteFunc(w.unsettled, func(u unsettled) bool { return u.Name.Task == r.task.ID() })
 	w.release(r)
 }
 
