@@ -70,8 +70,8 @@ func newAlignment(t *Task) *alignment {
 	return a
 }
 
-// addLane lets a queue look at where its records come from. Where checkpoints are off that is needed for what was written,
-// or committed, while they were on: barriers are no records, and what is processed ahead is not to be processed again.
+// addLane lets a queue look at where its records come from. Where checkpoints are off that is needed for what was
+// written, or committed, while they were on: barriers are no records, and what is processed ahead stays processed.
 func (a *alignment) addLane(q *queue, upstream []record.TaskID) {
 	q.lane = newLane(q, a, len(a.awaited), upstream)
 	a.lanes = append(a.lanes, q.lane)
