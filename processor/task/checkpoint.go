@@ -93,6 +93,9 @@ func (a *alignment) starts(c *checkpoint) {
 
 // followed returns the checkpoint of a barrier; nil if the barrier means nothing (any more).
 func (a *alignment) followed(data []byte) *checkpoint {
+	if a.task.cfg.Channels == nil {
+		return nil
+	}
 	b, err := checkpointing.ParseBarrier(data)
 	if err != nil {
 		a.task.cfg.Logger.Error("ignoring a barrier: its checkpoint will time out",

@@ -32,8 +32,8 @@ func (f *fakeStores) Snapshot() (checkpointing.Snapshot, error) {
 
 type fakeSnapshot struct{ of *fakeStores }
 
-func (s *fakeSnapshot) Checkpoint() store.Checkpoint { return store.Checkpoint{} }
-func (s *fakeSnapshot) Version() uint64              { return 1 }
+func (s *fakeSnapshot) Checkpoint() store.Checkpoint                       { return store.Checkpoint{} }
+func (s *fakeSnapshot) Version() uint64                                    { return 1 }
 func (s *fakeSnapshot) Full(context.Context) iter.Seq2[store.Entry, error] { return nil }
 
 func (s *fakeSnapshot) Since(uint64) (entries iter.Seq2[store.Entry, error], known bool) {
