@@ -57,7 +57,8 @@ func createTemporary(file string) (f *os.File, err error) {
 		if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
 			f, err = os.CreateTemp(filepath.Dir(file), filepath.Base(file)+temporary+"*")
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		// Which of the two it is depends on when the folder vanished.
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
 	}
