@@ -12,8 +12,8 @@ import (
 	"github.com/tidemarkio/tidemark/checkpointing"
 )
 
-// ackQueue writes what tasks have to say about checkpoints to the control topic, until it is there or nobody waits for it
-// any more.
+// ackQueue writes what tasks have to say about checkpoints to the control topic, until it is there or nobody waits for
+// it any more.
 type ackQueue struct {
 	m    *checkpoints
 	wake chan struct{}

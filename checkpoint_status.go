@@ -28,8 +28,8 @@ type CheckpointStatus struct {
 	Completed, Failed, Skipped, Savepoints, FailedSavepoints int64
 	// InProgress are checkpoints and savepoints that are being made.
 	InProgress []CheckpointProgress
-	// LastCompleted, LastSavepoint and LastFailed are those of the history, nil if there is none. In them is what each task
-	// took.
+	// LastCompleted, LastSavepoint and LastFailed are those of the history, nil if there is none. In them is what each
+	// task took.
 	LastCompleted, LastSavepoint *checkpointing.Completed
 	LastFailed                   *checkpointing.Aborted
 	// LastRestored is the snapshot that a task of this instance was restored from last; nil if none was.

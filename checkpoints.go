@@ -14,7 +14,8 @@ import (
 )
 
 // checkpoints is a member's part in checkpoints: it follows the control topic, has its tasks cut, stores their
-// snapshots and says what became of them. Nothing of it delays a task, and if it fails, checkpoints do and processing goes on.
+// snapshots and says what became of them. Nothing of it delays a task, and if it fails, checkpoints do and processing
+// goes on.
 //
 //	control topic ──trigger──► member loop ──barrier──► workers ──cut──► exporter ──ack──► control topic
 //	      ▲                                                                                    │
@@ -134,7 +135,7 @@ func (m *checkpoints) follow(ctx context.Context) {
 			m.drop()
 			return
 		}
-		m.takeInbox()
+		m.takeInbox() //nolint:contextcheck // an export ends with its checkpoint
 		m.takePart(ctx)
 	}
 }
@@ -208,12 +209,12 @@ func (m *checkpoints) news(said any) {
 		}
 	case *checkpointing.Aborted:
 		m.in.app.counting(func(c *checkpointCounts) { c.abortion(said) })
-		level := slog.LevelInfo // tasks are restored or move: that is life
+		tell := m.logger.Info // tasks are restored or move: that is life
 		if said.Counted || said.Savepoint {
-			level = slog.LevelWarn
+			tell = m.logger.Warn
 		}
-		m.logger.Log(context.Background(), level, "checkpoint aborted; processing goes on", slog.Int64("id", said.ID),
-			slog.Bool("savepoint", said.Savepoint), slog.String("reason", said.Reason))
+		tell("checkpoint aborted; processing goes on", slog.Int64("id", said.ID), slog.Bool("savepoint", said.Savepoint),
+			slog.String("reason", said.Reason))
 		if listener.OnAborted != nil {
 			listener.OnAborted(*said)
 		}
@@ -308,7 +309,7 @@ func (m *checkpoints) begin(
 	}
 	m.tellWorkers(ctx, t.ID, func(w *worker.Worker) error { return w.Checkpoint(ctx, t.Barrier()) })
 	for _, c := range p.early {
-		m.export(p.trigger, c)
+		m.export(p.trigger, c) //nolint:contextcheck // it ends with the checkpoint
 	}
 	p.early = nil
 }
@@ -371,8 +372,8 @@ func (m *checkpoints) tellWorkers(ctx context.Context, id int64, tell func(w *wo
 	wait.Wait()
 }
 
-// spare takes out of what is to be purged what checkpoints need: retained ones refer to what was in flight, and those in
-// progress may yet do so.
+// spare takes out of what is to be purged what checkpoints need: retained ones refer to what was in flight, and those
+// in progress may yet do so.
 func (m *checkpoints) spare(before map[record.TopicPartition]int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -110,8 +110,8 @@ func (c *Control) Savepoint(ctx context.Context, o SavepointOptions) (SnapshotIn
 	})
 }
 
-// StopWithSavepoint makes a savepoint and ends the application: no task processes anything that is not in the savepoint,
-// and Run returns nil in every instance. If the savepoint fails, the application goes on.
+// StopWithSavepoint makes a savepoint and ends the application: no task processes anything that is not in the
+// savepoint, and Run returns nil in every instance. If the savepoint fails, the application goes on.
 func (c *Control) StopWithSavepoint(ctx context.Context, o SavepointOptions) (SnapshotInfo, error) {
 	return c.snapshot(ctx, checkpointing.Command{
 		Kind: checkpointing.CommandStop, TimeoutMs: o.Timeout.Milliseconds(),

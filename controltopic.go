@@ -64,7 +64,7 @@ func (in *incarnation) openControl(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if in.checkpoints, err = newCheckpoints(in); err != nil {
+	if in.checkpoints, err = newCheckpoints(in); err != nil { //nolint:contextcheck // it outlives the start
 		return err
 	}
 	if in.app.controlFrom < 0 { // what is there by now was said to another life
@@ -121,7 +121,7 @@ type controlMessages struct {
 	messages []checkpointing.Message
 	offsets  []int64
 	next     int64 // behind them
-	// begins says that the topic is read from its beginning again, and that it ends at next by now.
+	// begins says that the topic is read from its beginning again, and that it ends at next by now; 0: it is empty.
 	begins bool
 }
 
@@ -140,7 +140,11 @@ func tailControl(
 	if err != nil {
 		return err
 	}
-	if err := fn(controlMessages{begins: true, next: ends[topic]}); err != nil {
+	end := ends[topic]
+	if end <= starts[topic] {
+		end = 0 // nothing to wait for
+	}
+	if err := fn(controlMessages{begins: true, next: end}); err != nil {
 		return err
 	}
 	read := func(records []record.Raw, next int64) error {

@@ -191,8 +191,9 @@ func (c *Coordinator) recall(v *View, now int64) {
 	}
 }
 
-// adopt finds out what is retained: what the topic says, if it is there, and what is newer than all that the topic says,
-// which is then one that replaces a lost one. Other manifests are not to be trusted: somebody may have aborted them.
+// adopt finds out what is retained: what the topic says, if it is there, and what is newer than all that the topic
+// says, which is then one that replaces a lost one. Other manifests are not to be trusted: somebody may have aborted
+// them.
 func (c *Coordinator) adopt(v *View, stored Stored, now int64, out *actions) {
 	var retained []int64
 	for _, done := range v.Completed() {
@@ -312,8 +313,8 @@ func (c *Coordinator) find(id int64) *pending {
 	return nil
 }
 
-// deadline is when a checkpoint times out. A time of trigger in the future is of another clock, and does not matter: who
-// takes over aborts or publishes.
+// deadline is when a checkpoint times out. A time of trigger in the future is of another clock, and does not matter:
+// who takes over aborts or publishes.
 func (p *pending) deadline() int64 { return p.trigger.TriggeredMs + p.trigger.TimeoutMs }
 
 // complete reports whether every task has given its snapshot.

@@ -170,6 +170,7 @@ func TestCheckpointsAreIncremental(t *testing.T) {
 	s.check()
 	_, err := a.app.TriggerCheckpoint(t.Context(), tidemark.CheckpointOptions{})
 	require.NoError(t, err)
+	eventually(t, "the first one", func() bool { return a.checkpoints().LastCompleted != nil })
 	full := a.checkpoints().LastCompleted
 	s.keys = 100
 	s.send(100)
@@ -274,7 +275,7 @@ func TestSavepoint(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, checkpointing.KindSavepoint, m.Kind)
 	for _, f := range m.Files() {
-		require.True(t, strings.HasPrefix(f.Name, saved.Location+"/"), "a savepoint refers to nothing outside: %s", f.Name)
+		require.True(t, strings.HasPrefix(f.Name, saved.Location+"/"), "%s lies outside", f.Name)
 	}
 
 	control, err := tidemark.NewControl(t.Context(), cfg)

@@ -178,6 +178,9 @@ func (c *changes) add(f *changeFile) {
 func (c *changes) forget(upTo uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !sameEra(c.mu.from, upTo) {
+		return // of another set
+	}
 	c.mu.from = max(c.mu.from, upTo)
 	c.dropLocked()
 }
@@ -209,7 +212,7 @@ func (c *changes) removeLocked(f *changeFile) {
 func (c *changes) since(base, version uint64) ([]*changeFile, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dir == "" || c.mu.closed || base < c.mu.from || base > version {
+	if c.dir == "" || c.mu.closed || !sameEra(base, version) || base < c.mu.from || base > version {
 		return nil, false
 	}
 	var files []*changeFile

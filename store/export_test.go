@@ -49,3 +49,6 @@ func DiscardedForTest(e Engine) (version uint64) {
 	b.pins.apply(func(v uint64) { version = v })
 	return version
 }
+
+// EngineVersionOf returns the version that a snapshot reads of the engine on disk.
+func EngineVersionOf(s *Snapshot) uint64 { return s.engine }

@@ -87,10 +87,9 @@ func (s *Set) start() error {
 	job := &flushJob{done: make(chan struct{})}
 	s.running = job
 	checkpoint, names := s.committed.clone(), maps.Clone(s.names)
+	s.frozen.version++
 	if s.disk != nil {
-		s.frozen.version = s.disk.nextVersion(checkpoint)
-	} else {
-		s.frozen.version = max(s.frozen.version+1, uint64(checkpoint.Epoch))
+		s.frozen.engine = s.disk.nextVersion(checkpoint)
 	}
 	for _, st := range s.stores {
 		if st.spec.InMemory { // nothing of it will be on disk

@@ -97,8 +97,10 @@ func TestInstallThatFails(t *testing.T) {
 		"not in order":   {t.Context(), sequence(unsorted), "follows"},
 		"of a foreigner": {t.Context(), sequence(foreign), "belongs to no store"},
 		"unknown table":  {t.Context(), sequence([]store.Entry{{Key: []byte("\x00\x00x")}}), "unknown table"},
-		"bad names":      {t.Context(), sequence([]store.Entry{{Key: []byte("\x00\x00n"), Value: []byte{1, 9}}}), "malformed"},
-		"newer names":    {t.Context(), sequence([]store.Entry{{Key: []byte("\x00\x00n"), Value: []byte{9}}}), "version"},
+		"bad names": {
+			t.Context(), sequence([]store.Entry{{Key: []byte("\x00\x00n"), Value: []byte{1, 9}}}), "malformed",
+		},
+		"newer names": {t.Context(), sequence([]store.Entry{{Key: []byte("\x00\x00n"), Value: []byte{9}}}), "version"},
 		"same prefix": {t.Context(), sequence([]store.Entry{
 			{Key: []byte("\x00\x00m"), Value: []byte("\x01\x01\x01a\x05")},
 			{Key: []byte("\x00\x00n"), Value: []byte("\x01\x01\x01b\x05")},

@@ -13,7 +13,8 @@ import (
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// Each record of a changelog belongs where its key does: put into one set per partition, the rows are those of the whole.
+// Each record of a changelog belongs where its key does: put into one set per partition, the rows are those of the
+// whole.
 func TestPartitionKeys(t *testing.T) {
 	t.Parallel()
 	z := newZoo(t, 1)

@@ -47,10 +47,10 @@ func rowParts(storeType string) (parts [4]rowPart, tagged bool, err error) {
 	return parts, true, nil
 }
 
-// ChangelogRecords yields the rows of one store of a snapshot as records of its changelog, with key, value and timestamp
-// as the store wrote them, and without offsets: [Set.Replay] of all of them makes the same store. Rows that the changelog
-// does not carry are left out. Of a versioned store a record follows for each end of a version, as a deletion; the last
-// record of a key is its latest version.
+// ChangelogRecords yields the rows of one store of a snapshot as records of its changelog, with key, value and
+// timestamp as the store wrote them, and without offsets: [Set.Replay] of all of them makes the same store. Rows that
+// the changelog does not carry are left out. Of a versioned store a record follows for each end of a version, as a
+// deletion; the last record of a key is its latest version.
 //
 // entries are those of [Snapshot.Full] or [MergeFull]. storeType is the [Spec.Type]; with a TTL it is
 // [TypeTTLKeyValue]. The slices hold until the next step.

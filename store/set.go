@@ -231,9 +231,10 @@ func (s *Set) assignPrefixes() error {
 // beginChanges notes what is on disk, from where changes are kept.
 func (s *Set) beginChanges() (err error) {
 	if s.disk != nil {
-		s.frozen.version = s.disk.version
+		s.frozen.engine = s.disk.version
 		s.frozen.checkpoint, _, _ = s.disk.Checkpoint() // never fails
 	}
+	s.frozen.version = newEra()
 	s.changeFiles, err = openChanges(&s.config, s.frozen.version)
 	return err
 }

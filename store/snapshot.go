@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/tidwall/btree"
 )
 
-// Snapshot is the committed state of a task at one moment, to be read beside processing. It is on its way to the engines
-// when it is made; reading it waits for that. It does not change: not by later commits, rollbacks or flushes.
+// Snapshot is the committed state of a task at one moment, to be read beside processing. It is on its way to the
+// engines when it is made; reading it waits for that. It does not change: not by later commits, rollbacks or flushes.
 //
 // Safe for concurrent use, and by other goroutines than the set's. When the set closes, what still reads ends with
 // [ErrClosed].
@@ -20,6 +21,7 @@ type Snapshot struct {
 	set        *Set // of which it uses what is safe for concurrent use: engines and changes
 	job        *flushJob
 	version    uint64
+	engine     uint64 // the version of the engine on disk; 0: it is empty
 	checkpoint Checkpoint
 	names      []Entry // the tables of names, in key order
 	// rows is the content of the engine in memory, if no flush is running; else the job has it.
@@ -35,12 +37,28 @@ type Snapshot struct {
 
 // frozenState is what is in the engines, or in the flush that is running.
 type frozenState struct {
-	version    uint64
+	version    uint64 // of snapshots: the era, and the number of flushes since the set was opened
+	engine     uint64 // of the engine on disk
 	checkpoint Checkpoint
 }
 
-// HoldFlushes delays flushes that only age or size ask for, so that a snapshot need not wait for one; not those at twice
-// the limit of memory. false ends it: what is due is flushed at the next commit.
+// Bits of a snapshot's version: together no more than any reader of JSON can take.
+const (
+	eraBits     = 26
+	versionBits = 27 // a flush per second for four years
+)
+
+// newEra returns what the versions of one set begin with. Two sets on the same directory have different states under
+// the same number, and who compares versions may have known both.
+func newEra() uint64 {
+	return rand.Uint64N(1<<eraBits) << versionBits //nolint:gosec // not a secret
+}
+
+// sameEra reports that two versions are of the same set.
+func sameEra(a, b uint64) bool { return a>>versionBits == b>>versionBits }
+
+// HoldFlushes delays flushes that only age or size ask for, so that a snapshot need not wait for one; not those at
+// twice the limit of memory. false ends it: what is due is flushed at the next commit.
 func (s *Set) HoldFlushes(hold bool) { s.held = hold }
 
 // FlushRunning reports that a flush has begun and not ended.
@@ -50,8 +68,8 @@ func (s *Set) FlushRunning() bool {
 }
 
 // Snapshot freezes what is committed, and begins to flush it unless that is under way already. It takes as long as to
-// make a new table for each store, and waits for a flush of an older state if one is running: call it right after Commit,
-// when [Set.FlushRunning] says no. The snapshot has to be released.
+// make a new table for each store, and waits for a flush of an older state if one is running: call it right after
+// Commit, when [Set.FlushRunning] says no. The snapshot has to be released.
 //
 // Stores on disk and in memory are in it, also those without a changelog; stores of [CustomSpec] are not.
 func (s *Set) Snapshot() (*Snapshot, error) {
@@ -67,7 +85,8 @@ func (s *Set) Snapshot() (*Snapshot, error) {
 		}
 	}
 	snap := &Snapshot{
-		set: s, job: s.running, version: s.frozen.version, checkpoint: s.frozen.checkpoint.clone(), names: s.nameTables(),
+		set: s, job: s.running, version: s.frozen.version, engine: s.frozen.engine,
+		checkpoint: s.frozen.checkpoint.clone(), names: s.nameTables(),
 	}
 	if s.running == nil {
 		rows, err := s.memoryRows()
@@ -77,7 +96,7 @@ func (s *Set) Snapshot() (*Snapshot, error) {
 		snap.rows = rows
 	}
 	if s.disk != nil {
-		s.disk.pins.hold(snap.version)
+		s.disk.pins.hold(snap.engine)
 	}
 	return snap, nil
 }
@@ -122,8 +141,8 @@ func (s *Set) forgetCustom(c Checkpoint) Checkpoint {
 // Checkpoint describes exactly the state of the snapshot. It has no positions of stores that are not in it.
 func (s *Snapshot) Checkpoint() Checkpoint { return s.checkpoint.clone() }
 
-// Version is that of the engine. Later snapshots of a set have greater ones, or the same if nothing was written since. It
-// means nothing to other sets, also to those that open the same directory later.
+// Version numbers what was flushed. Later snapshots of a set have greater ones, or the same if nothing was committed
+// since. Another set has other ones, also one that opens the same directory later. Below 2^53.
 func (s *Snapshot) Version() uint64 { return s.version }
 
 // wait returns when the state is in the engines.
@@ -139,8 +158,8 @@ func (s *Snapshot) wait(ctx context.Context) error {
 	}
 }
 
-// Full yields everything, in key order: the tables of names, then the rows of all stores. It waits for the flush. It may
-// be called more than once. The slices hold until the next step; the loop body may take its time.
+// Full yields everything, in key order: the tables of names, then the rows of all stores. It waits for the flush. It
+// may be called more than once. The slices hold until the next step; the loop body may take its time.
 func (s *Snapshot) Full(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if err := s.readable(ctx); err != nil {
@@ -182,9 +201,9 @@ func (s *Snapshot) readable(ctx context.Context) error {
 // rowsOf yields the rows of all stores.
 func (s *Snapshot) rowsOf(ctx context.Context) iter.Seq2[Entry, error] {
 	var engines []iter.Seq2[Entry, error]
-	if s.set.disk != nil && s.version > 0 {
+	if s.set.disk != nil && s.engine > 0 {
 		first := binary.BigEndian.AppendUint16(nil, 1) // what is below is the engine's own
-		engines = append(engines, s.set.disk.scanAt(ctx, s.version, first))
+		engines = append(engines, s.set.disk.scanAt(ctx, s.engine, first))
 	}
 	rows := s.rows
 	if s.job != nil {
@@ -243,7 +262,7 @@ func (s *Snapshot) Release() {
 	}
 	s.set.changeFiles.release(files)
 	if s.set.disk != nil {
-		s.set.disk.unpin(s.version)
+		s.set.disk.unpin(s.engine)
 	}
 }
 

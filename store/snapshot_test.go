@@ -48,9 +48,8 @@ func TestSnapshotOfNothing(t *testing.T) {
 	b := newBench(t, counts("c"))
 	s := b.snapshot()
 	require.Empty(t, countsIn(t, s))
-	require.Zero(t, s.Version())
 	require.Equal(t, store.Checkpoint{}, s.Checkpoint())
-	changes, ok := s.Since(0)
+	changes, ok := s.Since(s.Version())
 	require.True(t, ok)
 	require.Empty(t, cloned(t, changes))
 
@@ -99,15 +98,15 @@ func TestSnapshotIsPinned(t *testing.T) {
 	second := b.snapshot()
 	require.NotEqual(t, want, countsIn(t, second))
 	first.Release()
-	require.Equal(t, second.Version(), store.DiscardedForTest(store.EngineOf(b.Set)), "no more is kept than is read")
+	require.Equal(t, store.EngineVersionOf(second), store.DiscardedForTest(store.EngineOf(b.Set)), "no more is kept than is read")
 	for _, err := range first.Full(t.Context()) {
 		require.ErrorContains(t, err, "released")
 	}
 	put(99)
 	require.NoError(t, b.Flush(t.Context()))
-	require.Equal(t, second.Version(), store.DiscardedForTest(store.EngineOf(b.Set)))
+	require.Equal(t, store.EngineVersionOf(second), store.DiscardedForTest(store.EngineOf(b.Set)))
 	second.Release()
-	require.Greater(t, store.DiscardedForTest(store.EngineOf(b.Set)), second.Version())
+	require.Greater(t, store.DiscardedForTest(store.EngineOf(b.Set)), store.EngineVersionOf(second))
 }
 
 func TestSnapshotsWithoutChanges(t *testing.T) {
@@ -124,7 +123,12 @@ func TestSnapshotsWithoutChanges(t *testing.T) {
 
 	b.reopen(counts("c"))
 	three := b.snapshot()
-	require.Equal(t, one.Version(), three.Version())
+	require.NotEqual(t, one.Version(), three.Version())
+	_, ok = three.Since(one.Version())
+	require.False(t, ok, "of another set")
+	b.ForgetChanges(one.Version())
+	_, ok = three.Since(three.Version())
+	require.True(t, ok)
 	require.Equal(t, one.Checkpoint().Changelog, three.Checkpoint().Changelog)
 	require.Equal(t, map[string]int64{"a": 1}, countsIn(t, three), "what is on disk already")
 }
@@ -327,7 +331,7 @@ func TestChangesOfAnotherSet(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(b.dir, "changes"))
 	require.NoError(t, kv[string, int64](t, b, "c").Put("a", 2))
 	b.commit()
-	_, ok := b.snapshot().Since(one.Version() - 1)
+	_, ok := b.snapshot().Since(one.Version())
 	require.False(t, ok)
 }
 
@@ -336,10 +340,11 @@ func TestChangesThatCannotBeWritten(t *testing.T) {
 	b := newBench(t, counts("c"))
 	require.NoError(t, os.WriteFile(filepath.Join(b.dir, "changes"), nil, 0o600))
 	c := kv[string, int64](t, b, "c")
+	nothing := b.snapshot()
 	require.NoError(t, c.Put("a", 1))
 	b.commit()
 	one := b.snapshot()
-	_, ok := one.Since(0)
+	_, ok := one.Since(nothing.Version())
 	require.False(t, ok)
 	require.Equal(t, map[string]int64{"a": 1}, countsIn(t, one), "the flush has succeeded")
 	require.NoError(t, os.Remove(filepath.Join(b.dir, "changes")))

@@ -112,7 +112,8 @@ func shown(e any) string { return fmt.Sprintf("%+v", e) }
 func zooAnimals() []animal {
 	all := []animal{keyValueAnimal("kv", store.TTL{}), keyValueAnimal("ttl", store.TTL{After: 50 * time.Second})}
 	for name, c := range map[string]store.WindowConfig{
-		"grid": {Grid: 10 * time.Second}, "segments": {}, "indexed": {TimeIndex: true}, "duplicates": {RetainDuplicates: true},
+		"grid": {Grid: 10 * time.Second}, "segments": {}, "indexed": {TimeIndex: true},
+		"duplicates": {RetainDuplicates: true},
 	} {
 		c.Retention = 5 * time.Minute
 		all = append(all, windowAnimal(name, c))
@@ -270,7 +271,8 @@ func timeBufferAnimal() animal {
 				}
 			}
 			return s.Put(waiting{
-				Key: z.key(), Value: []byte(z.value()), Timestamp: z.when(), Headers: []record.Header{{Key: "h", Value: []byte("v")}},
+				Key: z.key(), Value: []byte(z.value()), Timestamp: z.when(),
+				Headers: []record.Header{{Key: "h", Value: []byte("v")}},
 			})
 		},
 		show: func(t *testing.T, b *bench, _ int64) []string {
@@ -296,7 +298,8 @@ func timersAnimal() animal {
 		},
 		show: func(t *testing.T, b *bench, _ int64) []string {
 			t.Helper()
-			return drain(t, ofStore[*timers](t, b, "timers").From(store.EventTimer, 0), func(e timer) string { return shown(e) })
+			return drain(t, ofStore[*timers](t, b, "timers").From(store.EventTimer, 0),
+				func(e timer) string { return shown(e) })
 		},
 	}
 }

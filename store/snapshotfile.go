@@ -25,8 +25,8 @@ const (
 	entryValueBytesMax = 1 << 30
 )
 
-// snapshotFooter is what stands before the checksum at the end of a file: to snappy's framing a chunk of four bytes that
-// readers skip.
+// snapshotFooter is what stands before the checksum at the end of a file: to snappy's framing a chunk of four bytes
+// that readers skip.
 const snapshotFooter = "\x80\x04\x00\x00"
 
 const footerBytes = len(snapshotFooter) + 4

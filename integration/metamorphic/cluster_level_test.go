@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemarkio/tidemark/integration/conformance/cases"
 	"github.com/tidemarkio/tidemark/internal/sim"
+	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/topology"
 )
@@ -18,7 +19,7 @@ type cluster struct {
 	partitions int32
 	instances  int
 	// disk keeps the state of a run in directories, which is slow.
-	disk, caching, optimize bool
+	disk, caching, optimize, checkpoints bool
 }
 
 func newCluster(r *rand.Rand) cluster {
@@ -47,71 +48,84 @@ func clusterRun(s *scenario, seed uint64) error {
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
-	switch s.class {
-	case ordered:
-		return compare(want, got, perKey)
-	case matched:
-		return compare(want, got, anyOrder)
-	default:
-		return compare(want, got, lastValues)
-	}
+	return compareAs(s.class, want, got)
 }
 
 func onCluster(s *scenario, how cluster, r *rand.Rand) (out outputs, err error) {
+	dir := ""
+	if how.disk {
+		if dir, err = os.MkdirTemp("", "metamorphic"); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	c, topics, _, err := run(s, how, r, dir)
+	if err != nil {
+		return nil, err
+	}
+	return collect(topics, c.Records), c.Close()
+}
+
+func buildPlan(s *scenario, opts ...topology.BuilderOption) (*processor.Plan, error) {
+	b, err := cases.Build(&s.Case, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return b.Build()
+}
+
+// run runs a scenario on a cluster to its end. It returns the topics to compare, and how much input there was at the end
+// of each phase: what comes in the next one must find what came before.
+func run(
+	s *scenario, how cluster, r *rand.Rand, dir string,
+) (c *sim.Cluster, topics []string, phases []map[record.TopicPartition]int, err error) {
 	var opts []topology.BuilderOption
 	if how.optimize {
 		opts = append(opts, topology.OptimizeAll())
 	}
 	b, err := cases.Build(&s.Case, opts...)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	plan, err := b.Build()
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	cfg := sim.Config{
-		Plan: plan, Rand: r, Partitions: how.partitions, Instances: how.instances,
+	c, err = sim.New(sim.Config{
+		Plan: plan, Rand: r, Partitions: how.partitions, Instances: how.instances, Dir: dir, Checkpoints: how.checkpoints,
 		// A cache leaves updates out, of which only the last is compared.
 		Caching: how.caching && s.class == commutative,
-	}
-	if how.disk {
-		if cfg.Dir, err = os.MkdirTemp("", "metamorphic"); err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(cfg.Dir)) }()
-	}
-	c, err := sim.New(cfg)
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	settle := func() error {
+		phases = append(phases, c.Inputs())
+		return c.Settle()
+	}
 	for i, e := range s.Events {
 		if i == s.preloaded || e.TS == flushMs && i > 0 && s.Events[i-1].TS < flushMs {
 			// What comes now must find what came before, in whatever partition it is.
-			if err := c.Settle(); err != nil {
-				return nil, err
+			if err := settle(); err != nil {
+				return nil, nil, nil, err
 			}
 		}
 		if err := c.Pipe(e.Topic, raw(e)); err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 		for range r.IntN(4) {
 			if err := c.Step(); err != nil {
-				return nil, err
+				return nil, nil, nil, err
 			}
 		}
 	}
-	if err := c.Settle(); err != nil {
-		return nil, err
-	}
-	out = make(outputs)
-	for _, topic := range b.Sinks {
-		for _, rec := range c.Records(topic) {
-			out[topic] = append(out[topic], cases.Output{Key: bytesOf(rec.Key), Value: bytesOf(rec.Value), TS: rec.Timestamp})
-		}
-	}
-	return out, nil
+	err = settle()
+	return c, b.Sinks, phases, err
 }
 
 func raw(e cases.Event) record.Raw {

@@ -96,6 +96,7 @@ func appendBatch(dst []record.Raw, b *sarama.RecordBatch, from int64) []record.R
 	} else if !b.FirstTimestamp.IsZero() { // sarama's zero time is Kafka's -1: no timestamp
 		first = b.FirstTimestamp.UnixMilli()
 	}
+	var headers headerArena
 	for _, r := range b.Records {
 		offset := b.FirstOffset + r.OffsetDelta
 		if offset < from {
@@ -111,11 +112,31 @@ func appendBatch(dst []record.Raw, b *sarama.RecordBatch, from int64) []record.R
 			raw.Timestamp = first + r.TimestampDelta.Milliseconds()
 		}
 		if len(r.Headers) > 0 {
-			raw.Headers = make([]record.Header, len(r.Headers))
-			for i, h := range r.Headers {
-				raw.Headers[i] = record.Header{Key: string(h.Key), Value: h.Value}
-			}
+			raw.Headers = headers.take(r.Headers, len(b.Records))
 		}
+	}
+	return dst
+}
+
+// headerArena copies the headers of a batch's records into arrays that they share: with checkpoints every record of a
+// repartition topic has one, and nearly all have the same name.
+type headerArena struct {
+	free []record.Header
+	key  string // the last one
+}
+
+func (a *headerArena) take(headers []*sarama.RecordHeader, records int) []record.Header {
+	n := len(headers)
+	if len(a.free) < n {
+		a.free = make([]record.Header, max(n, records))
+	}
+	dst := a.free[:n:n]
+	a.free = a.free[n:]
+	for i, h := range headers {
+		if a.key != string(h.Key) {
+			a.key = string(h.Key)
+		}
+		dst[i] = record.Header{Key: a.key, Value: h.Value}
 	}
 	return dst
 }

@@ -133,3 +133,31 @@ func TestBehindEmptyBatches(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(9), last)
 }
+
+// TestDecodeHeaders: records share arrays of headers, and yet nobody's headers run into another's.
+func TestDecodeHeaders(t *testing.T) {
+	header := func(key, value string) *sarama.RecordHeader {
+		return &sarama.RecordHeader{Key: []byte(key), Value: []byte(value)}
+	}
+	b := sarama.RecordBatch{Records: []*sarama.Record{rec(0, "a"), rec(1, "b"), rec(2, "c"), rec(3, "d")}}
+	b.Records[0].Headers = []*sarama.RecordHeader{header("k", "1")}
+	b.Records[2].Headers = []*sarama.RecordHeader{header("k", "2"), header("l", "3"), header("k", "4"), header("m", "")}
+	b.Records[3].Headers = []*sarama.RecordHeader{header("m", "5")}
+	d, err := decodeBlock(&sarama.FetchResponseBlock{RecordsSet: []*sarama.Records{set(&b)}}, 0)
+	require.NoError(t, err)
+	want := [][]record.Header{
+		{{Key: "k", Value: []byte("1")}}, nil,
+		{
+			{Key: "k", Value: []byte("2")}, {Key: "l", Value: []byte("3")}, {Key: "k", Value: []byte("4")},
+			{Key: "m", Value: []byte{}},
+		},
+		{{Key: "m", Value: []byte("5")}},
+	}
+	for i, r := range d.records {
+		require.Equal(t, want[i], r.Headers)
+		_ = append(r.Headers, record.Header{Key: "more"})
+	}
+	for i, r := range d.records {
+		require.Equal(t, want[i], r.Headers, "after appends")
+	}
+}

@@ -1,13 +1,17 @@
 package sim
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // coordinator stands for the coordinator, the control topic and the storage of checkpoints.
@@ -35,6 +39,9 @@ type Checkpoint struct {
 
 // madeCut is what the cluster knows of a task's cut, from outside: the epoch that it is the end of.
 type madeCut struct {
+	// rows are those of the snapshot, as changelog records, by changelog.
+	rows map[record.TopicPartition][]record.Raw
+
 	epoch     record.Epoch
 	positions map[record.TopicPartition]task.Position
 	// changelogs are the ends of the task's changelogs.
@@ -180,18 +187,16 @@ func (c *Cluster) collect(m *member) error {
 		return nil
 	}
 	for _, cut := range m.task.Cuts() {
-		if cut.Snapshot != nil {
-			cut.Snapshot.Release()
-		}
 		cp := c.coordinator.active[cut.Barrier.ID]
 		if cp == nil {
+			if cut.Snapshot != nil {
+				cut.Snapshot.Release()
+			}
 			continue
 		}
-		if made, ok := cp.made[m.cfg.ID]; !ok || made.epoch != cut.Epoch || cut.Task != m.cfg.ID {
-			return fmt.Errorf("sim: task %s acknowledges epoch %d for checkpoint %d, but made it with %v",
-				m.cfg.ID, cut.Epoch, cp.ID, made)
+		if err := c.acknowledge(cp, m, cut); err != nil {
+			return fmt.Errorf("sim: checkpoint %d: task %s: %w", cp.ID, m.cfg.ID, err)
 		}
-		cp.cuts[m.cfg.ID] = cut
 		if cut.Unaligned {
 			c.Events.Unaligned++
 		}
@@ -210,6 +215,53 @@ func (c *Cluster) collect(m *member) error {
 	return nil
 }
 
+// acknowledge takes a task's cut, which must be what was seen of it from outside.
+func (c *Cluster) acknowledge(cp *Checkpoint, m *member, cut checkpointing.Cut) error {
+	made, ok := cp.made[m.cfg.ID]
+	if !ok || made.epoch != cut.Epoch || cut.Task != m.cfg.ID {
+		return fmt.Errorf("acknowledges epoch %d, but the cut is %+v", cut.Epoch, made)
+	}
+	made.rows = make(map[record.TopicPartition][]record.Raw)
+	for _, s := range m.cfg.Subtopology.Stores {
+		tp := record.TopicPartition{Topic: m.cfg.Changelog(s.Name), Partition: m.cfg.ID.Partition}
+		if s.SourceTopic != "" || s.LoggingDisabled {
+			continue
+		}
+		for r, err := range m.task.Stores().ChangelogRecords(s.Name, cut.Snapshot.Full(context.Background())) {
+			if err != nil {
+				return err
+			}
+			r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+			made.rows[tp] = append(made.rows[tp], r)
+		}
+		want, got := newest(c.logs[tp][:made.changelogs[tp]]), newest(made.rows[tp])
+		if s.Type != store.TypeKeyValue { // rows of others expire
+			maps.DeleteFunc(want, func(key, _ string) bool { _, kept := got[key]; return !kept })
+		}
+		if !reflect.DeepEqual(want, got) {
+			return fmt.Errorf("the snapshot of store %q is %q, its changelog says %q", s.Name, got, want)
+		}
+	}
+	if cut.Snapshot != nil {
+		cut.Snapshot.Release()
+		cut.Snapshot = nil
+	}
+	cp.made[m.cfg.ID], cp.cuts[m.cfg.ID] = made, cut
+	return nil
+}
+
+// newest is what a changelog comes to.
+func newest(records []record.Raw) map[string]string {
+	rows := make(map[string]string)
+	for _, r := range records {
+		rows[string(r.Key)] = fmt.Sprintf("%x@%d", r.Value, r.Timestamp)
+		if r.Value == nil {
+			delete(rows, string(r.Key))
+		}
+	}
+	return rows
+}
+
 // settled tells whether no checkpoint is in progress, and everybody knows.
 func (c *Cluster) settled() bool {
 	co := c.coordinator
@@ -225,7 +277,7 @@ func (c *Cluster) verify(cp *Checkpoint) error {
 		made, cut := cp.made[m.cfg.ID], cp.cuts[m.cfg.ID]
 		for _, tp := range m.cfg.Inputs {
 			p := made.positions[tp]
-			if m.cfg.Channels.Upstreams[tp.Topic] == nil {
+			if !c.between(tp.Topic) {
 				continue
 			}
 			for i, r := range c.logs[tp] {

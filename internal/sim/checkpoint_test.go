@@ -210,6 +210,12 @@ func (s *scenario) fromCheckpoint(t *testing.T, c *sim.Cluster, cp *sim.Checkpoi
 		return err
 	}
 	defer func() { err = errors.Join(err, clone.Close()) }()
+	for range r.IntN(10) {
+		if err := clone.Step(); err != nil {
+			return err
+		}
+	}
+	clone.Continue(c, c.Inputs())
 	if err := clone.Settle(); err != nil {
 		return err
 	}

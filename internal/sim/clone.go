@@ -5,12 +5,14 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Clone makes a new cluster from a checkpoint: the state of the tasks, their places in the topics of users, which are
-// copied, and the records in flight, which are all that the repartition topics hold. dir is where it keeps its state.
+// Clone makes a new cluster from a checkpoint: the state of the tasks, their places in the topics of users, and the
+// records in flight, which are all that the repartition topics hold. dir is where it keeps its state. It has no input
+// beyond the cut; [Cluster.Continue] gives it more. Topologies with global stores have no clones.
 func (c *Cluster) Clone(cp *Checkpoint, r *rand.Rand, instances int, dir string) (*Cluster, error) {
 	cfg := c.cfg
 	cfg.Rand, cfg.Instances, cfg.Dir = r, instances, dir
@@ -20,16 +22,18 @@ func (c *Cluster) Clone(cp *Checkpoint, r *rand.Rand, instances int, dir string)
 		made := cp.made[m.cfg.ID]
 		m.epoch, clone.nowMs = made.epoch, max(clone.nowMs, made.nowMs)
 		for tp, p := range made.positions {
-			if m.cfg.Channels.Upstreams[tp.Topic] == nil {
-				clone.logs[tp], clone.origins[tp] = slices.Clone(c.logs[tp]), make([]origin, len(c.logs[tp]))
+			if !c.between(tp.Topic) {
+				clone.logs[tp], clone.origins[tp] = slices.Clone(c.logs[tp][:p.Offset]), make([]origin, p.Offset)
 			} else {
 				c.copyInFlight(clone, cp, m.cfg.ID, tp)
 				p = task.Position{StreamTime: p.StreamTime, Checkpoint: p.Checkpoint}
 			}
 			m.positions[tp] = p
 		}
-		for tp, end := range made.changelogs {
-			clone.logs[tp], clone.origins[tp] = slices.Clone(c.logs[tp][:end]), make([]origin, end)
+		for tp, rows := range made.rows {
+			for _, r := range rows {
+				clone.append(tp, r, origin{})
+			}
 		}
 	}
 	for _, m := range clone.members {
@@ -38,6 +42,35 @@ func (c *Cluster) Clone(cp *Checkpoint, r *rand.Rand, instances int, dir string)
 		}
 	}
 	return clone, nil
+}
+
+// between tells whether a topic is one between sub-topologies.
+func (c *Cluster) between(topic string) bool {
+	return slices.ContainsFunc(c.cfg.Plan.Repartitions, func(r *processor.RepartitionTopic) bool {
+		return c.physical(r.Name) == topic
+	})
+}
+
+// Inputs returns how much there is of each topic of users that is read.
+func (c *Cluster) Inputs() map[record.TopicPartition]int {
+	ends := make(map[record.TopicPartition]int)
+	for _, m := range c.members {
+		for _, tp := range m.cfg.Inputs {
+			if !c.between(tp.Topic) {
+				ends[tp] = len(c.logs[tp])
+			}
+		}
+	}
+	return ends
+}
+
+// Continue gives a clone what its original has read of the topics of users, up to some earlier result of Inputs.
+func (c *Cluster) Continue(original *Cluster, ends map[record.TopicPartition]int) {
+	for tp, end := range ends {
+		for at := len(c.logs[tp]); at < end; at++ {
+			c.append(tp, original.logs[tp][at], origin{})
+		}
+	}
 }
 
 // copyInFlight writes the records in flight to a task anew, in the order of their offsets.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/tidemarkio/tidemark/processor/task"
@@ -127,6 +128,9 @@ func (c *Cluster) transaction(in *instance, end outcome) error {
 		}
 		if err := m.task.Committed(ends[i], c.nowMs); err != nil {
 			return err
+		}
+		for len(epochs[i].Cuts) > 0 && m.task.Stores().FlushRunning() {
+			runtime.Gosched() // or its end would decide when the next cut is made, and seeds would mean nothing
 		}
 		if err := c.collect(m); err != nil {
 			return err

@@ -28,23 +28,24 @@ func (a *alignment) holdFlushes() {
 	a.holding = hold
 }
 
-// snapshotterOf is how cuts get at the state of a set; nil if there is none to get.
+// setSnapshots takes snapshots of a store set.
+type setSnapshots struct{ *store.Set }
+
+// Snapshot implements snapshotter.
+func (s setSnapshots) Snapshot() (checkpointing.Snapshot, error) {
+	snapshot, err := s.Set.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return snapshot, nil
+}
+
+// snapshotterOf is how cuts get at the state of a task; nil if it has no stores.
 func snapshotterOf(set *store.Set, stores int) snapshotter {
 	if stores == 0 {
 		return nil
 	}
 	return setSnapshots{set}
-}
-
-// setSnapshots are the snapshots of a set of stores.
-type setSnapshots struct{ *store.Set }
-
-func (s setSnapshots) Snapshot() (checkpointing.Snapshot, error) {
-	frozen, err := s.Set.Snapshot()
-	if err != nil {
-		return nil, err
-	}
-	return frozen, nil
 }
 
 // mayCut tells whether a cut would be quick: while a flush runs, freezing has to wait for it.
