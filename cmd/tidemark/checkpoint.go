@@ -309,8 +309,8 @@ func newDispose() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dispose LOCATION",
 		Short: "Delete a savepoint",
-		Long: "Deletes a savepoint with all of its files. Checkpoints are refused: the application deletes its own. To be safe\n" +
-			"from typing errors, a folder without a readable manifest is refused too.",
+		Long: "Deletes a savepoint with all of its files. Checkpoints are refused: the application deletes its own. To be\n" +
+			"safe from typing errors, a folder without a readable manifest is refused too.",
 		Args:              exactly(1),
 		ValidArgsFunction: p.completeLocations(checkpointing.KindSavepoint),
 		RunE: func(cmd *cobra.Command, args []string) error {
