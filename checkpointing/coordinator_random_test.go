@@ -386,3 +386,74 @@ func TestCoordinatorHistories(t *testing.T) {
 		w.settle()
 	}
 }
+
+// TestCoordinatorCrashesEverywhere plays one history, with checkpoints that complete, one that is declined, one that
+// times out, a savepoint and a stop, and kills the coordinator before its first action, before its second, and so on.
+func TestCoordinatorCrashesEverywhere(t *testing.T) {
+	t.Parallel()
+	for crash := 0; ; crash++ {
+		w := newWorld(t, 1)
+		w.cfg.Config.Incremental, w.cfg.Config.MaxConcurrent, w.cfg.Config.Retention = true, 2, RetainOnCancellation
+		c, acts := w.claim(), 0
+		// rest carries everything out; the crash comes in between, and another coordinator takes over.
+		rest := func() {
+			for len(c.todo) > 0 || c.read < len(w.log) {
+				if acts == crash {
+					acts++
+					c = w.claim()
+				}
+				w.hear(c, 1)
+				if len(c.todo) > 0 {
+					w.act(c)
+					acts++
+				}
+			}
+		}
+		pass := func(ms int64) {
+			w.now += ms
+			c.todo = append(c.todo, c.c.Step(w.now, Tick{})...)
+			rest()
+		}
+		ackAll := func(but int) {
+			for _, trigger := range w.view.InProgress() {
+				for i, task := range trigger.taskIDs() {
+					a := Ack{ID: trigger.ID, Task: task.String(), Snapshot: &TaskSnapshot{Task: task}}
+					if i == but {
+						a.Snapshot, a.Declined = nil, "no"
+					} else {
+						name := trigger.Location + "/" + a.Task + "-1"
+						w.files[name] = trigger.ID
+						a.Snapshot.Files = []File{{Name: name}}
+						w.everAcked[trigger.ID][a.Task] = true
+					}
+					w.append(AckMessage(a))
+					rest()
+				}
+			}
+		}
+		ask := func(kind CommandKind) {
+			id := fmt.Sprintf("command-%d", len(w.commands))
+			w.commands = append(w.commands, id)
+			w.append(CommandMessage(Command{ID: id, Kind: kind, RequestedMs: w.now}))
+			rest()
+		}
+		pass(1000)
+		ackAll(-1)
+		pass(1000)
+		ackAll(2) // declined
+		pass(1000)
+		ask(CommandSavepoint)
+		ackAll(-1)
+		pass(1000)
+		pass(4000) // timed out
+		ackAll(-1)
+		ask(CommandStop)
+		ackAll(-1)
+		pass(1000)
+		w.settle()
+		if acts <= crash {
+			require.Greater(t, acts, 20)
+			return // it came to its end without the crash
+		}
+	}
+}

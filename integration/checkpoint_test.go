@@ -95,8 +95,11 @@ func TestCheckpointsUnderLoad(t *testing.T) {
 			last := status.LastCompleted
 			require.Zero(t, status.Failed, "%+v", status.LastFailed)
 			require.Len(t, last.Tasks, 8)
-			require.False(t, last.Tasks[0].Unaligned, "nothing overtakes anything where records come in")
-			require.Equal(t, unaligned, last.Tasks[4].Unaligned)
+			for _, task := range last.Tasks {
+				if !unaligned || strings.HasPrefix(task.Task, "0_") {
+					require.False(t, task.Unaligned, "%s: nothing overtakes anything here", task.Task)
+				}
+			}
 			require.NotEqual(t, first.checkpoints().Coordinator, second.checkpoints().Coordinator)
 			s.check()
 			for _, a := range []*app{first, second} { // both hear the same

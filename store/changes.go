@@ -34,6 +34,8 @@ type changes struct {
 	mu struct {
 		sync.Mutex
 
+		// begun says that there was a snapshot: what was flushed before, as in a restore, nobody can ask for.
+		begun bool
 		// from is the version behind which all changes are known.
 		from   uint64
 		files  []*changeFile // by ascending versions
@@ -86,12 +88,25 @@ type changeRecorder struct {
 
 var errChangesTooLarge = errors.New("the changes since the last checkpoint are larger than their limit")
 
+// begin says that there is a snapshot with a version.
+func (c *changes) begin(version uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.mu.begun {
+		c.mu.begun, c.mu.from = true, version
+	}
+}
+
 // record begins the change file of a flush; nil if none is kept. kind tells the engines apart.
 func (c *changes) record(version uint64, kind string) *changeRecorder {
 	if c.dir == "" {
 		return nil
 	}
 	c.mu.Lock()
+	if !c.mu.begun || version <= c.mu.from {
+		c.mu.Unlock()
+		return nil
+	}
 	r := &changeRecorder{
 		c: c, room: c.limit - c.mu.bytes,
 		file: &changeFile{version: version, path: filepath.Join(c.dir, strconv.FormatUint(version, 10)+kind)},

@@ -28,6 +28,16 @@
 // Opening and closing a task: [StateDir.Trusted], [StateDir.Remove] if it is not; [StateDir.MarkOpen], [OpenSet], …,
 // [Set.Close], [StateDir.MarkClean]. A [*CorruptError] from OpenSet: Remove, open again, restore.
 //
+// # Snapshots
+//
+//	Commit ──► [Set.Snapshot] ──flush──► engine at a version ──► [Snapshot.Full]  ──┐
+//	                              └────► change files        ──► [Snapshot.Since] ──┴► [WriteEntries] ──► file
+//	file ──► [ReadEntries] ──► [MergeFull] ──► [Install] ──► directory of a task
+//	                                      └──► [ChangelogRecords] ──► [Set.Replay], or whoever reads state
+//
+// Taking a snapshot is what the task waits for: new tables, and no copy. All the rest goes on beside it, on the
+// goroutine of whoever reads, and ends when the set closes.
+//
 // Global stores are a set of their own, which one goroutine fills and flushes; the tasks read the engine through views:
 // [Set.View], [Global].
 //

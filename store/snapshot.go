@@ -98,6 +98,7 @@ func (s *Set) Snapshot() (*Snapshot, error) {
 	if s.disk != nil {
 		s.disk.pins.hold(snap.engine)
 	}
+	s.changeFiles.begin(snap.version)
 	return snap, nil
 }
 

@@ -98,7 +98,8 @@ func TestSnapshotIsPinned(t *testing.T) {
 	second := b.snapshot()
 	require.NotEqual(t, want, countsIn(t, second))
 	first.Release()
-	require.Equal(t, store.EngineVersionOf(second), store.DiscardedForTest(store.EngineOf(b.Set)), "no more is kept than is read")
+	require.Equal(t, store.EngineVersionOf(second), store.DiscardedForTest(store.EngineOf(b.Set)),
+		"no more is kept than is read")
 	for _, err := range first.Full(t.Context()) {
 		require.ErrorContains(t, err, "released")
 	}
@@ -323,6 +324,10 @@ func TestChangesOfAnotherSet(t *testing.T) {
 	b.commit()
 	one := b.snapshot()
 	cloned(t, one.Full(t.Context()))
+	require.NoDirExists(t, filepath.Join(b.dir, "changes"), "before the first snapshot there is nothing to build on")
+	require.NoError(t, kv[string, int64](t, b, "c").Put("a", 2))
+	b.commit()
+	require.NoError(t, b.Flush(t.Context()))
 	require.DirExists(t, filepath.Join(b.dir, "changes"))
 	b.dir = store.CrashedForTest(t, b.dir)
 	require.DirExists(t, filepath.Join(b.dir, "changes"))

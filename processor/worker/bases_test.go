@@ -139,7 +139,8 @@ func TestSnapshotsThatCannotBeUsed(t *testing.T) {
 			c.Open = func(ctx context.Context) iter.Seq2[store.Entry, error] {
 				return func(yield func(store.Entry, error) bool) {
 					n := 0
-					for at := range open(ctx) {
+					for at, err := range open(ctx) {
+						require.NoError(t, err)
 						if n == after {
 							yield(store.Entry{}, errors.New("checksum of counts-17.snap differs"))
 							return
@@ -280,7 +281,8 @@ func TestCancelledWhileASnapshotLoads(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.shelf.candidates[0].Open = func(ctx context.Context) iter.Seq2[store.Entry, error] {
 		return func(yield func(store.Entry, error) bool) {
-			for at := range open(ctx) {
+			for at, err := range open(ctx) {
+				require.NoError(t, err)
 				cancel()
 				if !yield(at, nil) {
 					return

@@ -56,8 +56,8 @@ type RestoreStart struct {
 	Store          string
 	TopicPartition record.TopicPartition
 	From, To       int64 // offsets
-	// Base is "local" if local state is caught up, "snapshot 17" if that of checkpoint 17 is, "none" if the whole changelog
-	// is read.
+	// Base is "local" if local state is caught up, "snapshot 17" if that of checkpoint 17 is, "none" if the whole
+	// changelog is read.
 	Base string
 	// FailedSnapshots is how many nearer snapshots of the task could not be used: the log has the reasons.
 	FailedSnapshots int
