@@ -68,8 +68,8 @@ func newList(kind checkpointing.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: fmt.Sprintf("List the %ss in a storage, the newest first", kind),
-		Long: fmt.Sprintf("Lists the %ss in a storage, the newest first. Those that are incomplete are in progress, or were\n"+
-			"given up and not cleaned up yet. SIZE is what the %s stored, STATE SIZE what a restore reads.", kind, kind),
+		Long: fmt.Sprintf("Lists the %ss in a storage, the newest first. Those that are incomplete are in progress, or\n"+
+			"were given up and not cleaned up yet. SIZE is what the %s stored, STATE SIZE what a restore reads.", kind, kind),
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := p.open()
