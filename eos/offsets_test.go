@@ -18,8 +18,8 @@ func TestMetadataGolden(t *testing.T) {
 		"1;;1;1700000000000;app-p": {
 			Epoch: 1, StreamTime: 1_700_000_000_000, Departed: "app-p",
 		},
-		"2;app-p-0;300;-1;;7;":      {TransactionalID: "app-p-0", Epoch: 300, StreamTime: -1, Checkpoint: 7},
-		"2;a;1;2;;0;120:":           {TransactionalID: "a", Epoch: 1, StreamTime: 2, Ahead: &eos.Ahead{Next: 120}},
+		"2;app-p-0;300;-1;;7;": {TransactionalID: "app-p-0", Epoch: 300, StreamTime: -1, Checkpoint: 7},
+		"2;a;1;2;;0;120:":      {TransactionalID: "a", Epoch: 1, StreamTime: 2, Ahead: &eos.Ahead{Next: 120}},
 		"2;a;1;2;d;7;120:0_1=k,2_0=0": {
 			TransactionalID: "a", Epoch: 1, StreamTime: 2, Departed: "d", Checkpoint: 7, Ahead: &eos.Ahead{
 				Next: 120, Except: map[record.TaskID]int64{{Partition: 1}: 100, {Subtopology: 2}: 120},

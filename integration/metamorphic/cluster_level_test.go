@@ -74,8 +74,8 @@ func buildPlan(s *scenario, opts ...topology.BuilderOption) (*processor.Plan, er
 	return b.Build()
 }
 
-// run runs a scenario on a cluster to its end. It returns the topics to compare, and how much input there was at the end
-// of each phase: what comes in the next one must find what came before.
+// run runs a scenario on a cluster to its end. It returns the topics to compare, and how much input there was when each
+// phase ended: what comes in the next one must find what came before.
 func run(
 	s *scenario, how cluster, r *rand.Rand, dir string,
 ) (c *sim.Cluster, topics []string, phases []map[record.TopicPartition]int, err error) {

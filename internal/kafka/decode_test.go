@@ -146,9 +146,12 @@ func TestDecodeHeaders(t *testing.T) {
 	d, err := decodeBlock(&sarama.FetchResponseBlock{RecordsSet: []*sarama.Records{set(&b)}}, 0)
 	require.NoError(t, err)
 	want := [][]record.Header{
-		{{Key: "k", Value: []byte("1")}}, nil,
+		{{Key: "k", Value: []byte("1")}},
+		nil,
 		{
-			{Key: "k", Value: []byte("2")}, {Key: "l", Value: []byte("3")}, {Key: "k", Value: []byte("4")},
+			{Key: "k", Value: []byte("2")},
+			{Key: "l", Value: []byte("3")},
+			{Key: "k", Value: []byte("4")},
 			{Key: "m", Value: []byte{}},
 		},
 		{{Key: "m", Value: []byte("5")}},

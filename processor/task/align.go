@@ -65,13 +65,20 @@ func newAlignment(t *Task) *alignment {
 			a.external = true
 			continue
 		}
-		q.lane = newLane(q, a, len(a.awaited), upstream)
-		a.lanes = append(a.lanes, q.lane)
-		for range upstream {
-			a.awaited = append(a.awaited, !channels.Cyclic[q.tp.Topic])
-		}
+		a.addLane(q, upstream)
 	}
 	return a
+}
+
+// addLane lets a queue look at where its records come from. Where checkpoints are off that is needed for what was
+// written, or committed, while they were on: barriers are no records, and what is processed ahead stays processed.
+func (a *alignment) addLane(q *queue, upstream []record.TaskID) {
+	q.lane = newLane(q, a, len(a.awaited), upstream)
+	a.lanes = append(a.lanes, q.lane)
+	c := a.task.cfg.Channels
+	for range upstream {
+		a.awaited = append(a.awaited, c != nil && !c.Cyclic[q.tp.Topic])
+	}
 }
 
 func (c *Channels) upstreams(topic string) (tasks []record.TaskID, internal bool) {
@@ -87,7 +94,9 @@ func (c *Channels) upstreams(topic string) (tasks []record.TaskID, internal bool
 func (t *Task) Checkpoint(b checkpointing.Barrier) {
 	a := t.alignment
 	if t.cfg.Channels == nil {
-		a.declined = append(a.declined, checkpointing.Decline{ID: b.ID, Task: t.cfg.ID, Reason: "checkpoints are not enabled"})
+		a.declined = append(a.declined, checkpointing.Decline{
+			ID: b.ID, Task: t.cfg.ID, Reason: "checkpoints are not enabled on this instance: set Config.Checkpointing",
+		})
 		return
 	}
 	c := a.find(b.ID)

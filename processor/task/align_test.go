@@ -180,6 +180,35 @@ func TestAlignmentEnds(t *testing.T) {
 	}
 }
 
+// TestTooManyChannelsToHoldBack: an offset's metadata has room for so many tasks that lag behind.
+func TestTooManyChannelsToHoldBack(t *testing.T) {
+	const tasks = 400
+	cfg := behindRepartition(t)
+	var upstream []record.TaskID
+	var log []record.Raw
+	for i := range int32(tasks) {
+		upstream = append(upstream, record.TaskID{Subtopology: 1, Partition: i})
+		log = append(log, barrier(upstream[i], int64(i), one))
+	}
+	for i, id := range upstream {
+		log = append(log, from(id, int64(tasks+i), "k"))
+	}
+	upstream = append(upstream, record.TaskID{Subtopology: 2}) // its barrier does not come
+	cfg.Channels.Upstreams[mid] = upstream
+	h := open(t, cfg)
+	h.pipe(mid, log...)
+	require.True(t, h.CutDue())
+	require.True(t, h.CommitRequested())
+	e := h.seal()
+	require.Equal(t, []int64{1}, e.Cuts)
+	p := position(e, mid)
+	require.Greater(t, len(p.Ahead.Except), 100)
+	require.Less(t, len(eos.Metadata{Checkpoint: p.Checkpoint, Ahead: p.Ahead}.Encode()), eos.AheadBytesMax)
+	h.committedEpoch(e, 1)
+	h.process()
+	require.Len(t, keys(h.seal()), tasks)
+}
+
 func TestRollbackWhileAligning(t *testing.T) {
 	h := open(t, behindRepartition(t))
 	log := interleaved(one)
@@ -281,6 +310,32 @@ func TestRecordsWithoutOrigin(t *testing.T) {
 	require.Len(t, h.Declined(), 1, "the old record is in flight")
 	h.process()
 	require.Equal(t, map[string][]string{"out": {"old=v"}}, h.commit())
+}
+
+// TestCheckpointsTurnedOff starts without checkpoints where they were on, in the middle of one.
+func TestCheckpointsTurnedOff(t *testing.T) {
+	cfg := behindRepartition(t)
+	cfg.Channels = nil
+	h := open(t, cfg)
+	log := interleaved(one)
+	h.pipe(mid, log[:3]...)
+	require.Equal(t, map[string][]string{"out": {"a0=v", "b0=v"}}, h.commit(), "the barrier is no record")
+	require.Equal(t, task.Position{Offset: 3, StreamTime: 1}, h.committed[tp(mid)])
+
+	tk, err := task.Open(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tk.Close(false) })
+	h = &harness{t: t, cfg: cfg, committed: make(map[record.TopicPartition]task.Position), Task: tk}
+	require.NoError(t, tk.Init(map[record.TopicPartition]task.Position{tp(mid): {
+		Offset: 3, Checkpoint: 1, Ahead: &eos.Ahead{Next: 6, Except: map[record.TaskID]int64{upA: 3}},
+	}}, nil, 1, 0))
+	h.pipe(mid, log[3:]...)
+	e := h.seal()
+	require.Equal(t, []string{"a1", "a2", "b2", "a3"}, keys(e), "b1 was processed")
+	for _, b := range e.Batches {
+		require.Empty(t, b.At(0).Headers)
+	}
+	require.Equal(t, task.Position{Offset: 9, StreamTime: 8, Checkpoint: 1}, position(e, mid))
 }
 
 // TestUpstreamOfRepartition: records name their task, operators do not see it, barriers go to every partition.

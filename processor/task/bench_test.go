@@ -70,3 +70,69 @@ func BenchmarkCount(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRepartition sends records through a repartition topic, from raw to raw on both sides, and counts behind it.
+// With checkpoints each of them names its task.
+func BenchmarkRepartition(b *testing.B) {
+	for _, checkpoints := range []bool{false, true} {
+		b.Run(fmt.Sprintf("checkpoints=%t", checkpoints), func(b *testing.B) {
+			const keys, epoch = 1000, 10_000
+			tb := topology.NewBuilder()
+			stream := topology.Stream(tb, "in", serde.String, serde.Bytes).Repartition(topology.Named("mid"))
+			topology.Count(stream.GroupByKey(), topology.InMemory())
+			plan, err := tb.Build()
+			require.NoError(b, err)
+			name := func(topic string) string { return topic }
+			channels := map[int32]*task.Channels{}
+			if checkpoints {
+				channels = task.ChannelsOf(plan, name, func(int32) int32 { return 1 })
+			}
+			var tasks [2]*task.Task
+			for i, sub := range plan.Subtopologies {
+				in := record.TopicPartition{Topic: sub.SourceTopics[0]}
+				tasks[i], err = task.Open(context.Background(), task.Config{
+					ID: record.TaskID{Subtopology: sub.ID}, ApplicationID: "bench", Subtopology: sub,
+					Inputs: []record.TopicPartition{in}, Physical: name, Channels: channels[sub.ID],
+					Partitions: func(string) (int32, error) { return 1, nil }, Changelog: name,
+					Logger: slog.New(slog.DiscardHandler), Stores: store.SetConfig{CachingEnabled: true},
+				})
+				require.NoError(b, err)
+				defer func() { require.NoError(b, tasks[i].Close(false)) }()
+				require.NoError(b, tasks[i].Init(map[record.TopicPartition]task.Position{in: {}}, nil, 0, 0))
+			}
+			raws, mids := make([]record.Raw, epoch), make([]record.Raw, epoch)
+			for i := range raws {
+				raws[i] = record.Raw{Key: fmt.Appendf(nil, "k%08d", i%keys), Value: make([]byte, 100)}
+			}
+			offset := int64(0)
+			step := func(t *task.Task, rs []record.Raw) *task.Epoch {
+				t.Add(task.Input{TopicPartition: t.Inputs()[0], Records: rs, Next: offset})
+				for t.Buffered() {
+					_, err := t.Process(1024, 0)
+					require.NoError(b, err)
+				}
+				t.Released()
+				e, err := t.Seal()
+				require.NoError(b, err)
+				return e
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += epoch {
+				for i := range raws {
+					raws[i].Offset, raws[i].Timestamp = offset, offset
+					offset++
+				}
+				first := step(tasks[0], raws)
+				for i := range epoch {
+					mids[i] = first.Batches[0].At(i)
+					mids[i].Offset = offset - epoch + int64(i)
+				}
+				second := step(tasks[1], mids)
+				for i, e := range []*task.Epoch{first, second} {
+					require.NoError(b, tasks[i].Committed(make([]int64, len(e.Batches)), 0))
+				}
+			}
+		})
+	}
+}

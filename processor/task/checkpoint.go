@@ -93,6 +93,9 @@ func (a *alignment) starts(c *checkpoint) {
 
 // followed returns the checkpoint of a barrier; nil if the barrier means nothing (any more).
 func (a *alignment) followed(data []byte) *checkpoint {
+	if a.task.cfg.Channels == nil {
+		return nil
+	}
 	b, err := checkpointing.ParseBarrier(data)
 	if err != nil {
 		a.task.cfg.Logger.Error("ignoring a barrier: its checkpoint will time out",
@@ -120,7 +123,8 @@ func (a *alignment) seen(l *lane, ch int, data []byte, offset int64) {
 	for _, older := range slices.Clone(a.active) {
 		if older.ID < c.ID && older.sighted[l.first+ch] == notYet {
 			// Every task sends its barriers in order: the older one's will not come any more.
-			a.decline(older, fmt.Sprintf("task %s has sent a barrier of checkpoint %d, and none of this one", l.upstream[ch], c.ID))
+			a.decline(older, fmt.Sprintf("task %s has sent a barrier of checkpoint %d, and none of this one",
+				l.upstream[ch], c.ID))
 		}
 	}
 	a.decide(c)

@@ -62,6 +62,19 @@ func (l *lane) reset(ahead *eos.Ahead) {
 	clear(l.kept)
 }
 
+// marked tells whether a record names its task.
+func marked(records []record.Raw) bool {
+	for i := range records {
+		if len(records[i].Headers) == 0 {
+			continue
+		}
+		if origin, _, _ := checkpointing.SplitHeaders(records[i].Headers); origin != nil {
+			return true
+		}
+	}
+	return false
+}
+
 func (l *lane) channelOf(origin []byte) int {
 	if origin == nil {
 		return unknownChannel

@@ -45,7 +45,9 @@ type queue struct {
 	highWatermark int64
 	idle          queueIdle
 
-	lane *lane // nil: not a repartition topic, or checkpoints are off
+	// between says that other tasks of the application write the partition.
+	between bool
+	lane    *lane // nil: no checkpoint has to do with it
 }
 
 func newQueue(tp record.TopicPartition, node string, source processor.Source) *queue {
@@ -159,6 +161,9 @@ func (t *Task) Add(in Input) {
 		}
 		t.released = append(t.released, in.Token)
 		return
+	}
+	if q.lane == nil && q.between && marked(in.Records) {
+		t.alignment.addLane(q, nil)
 	}
 	q.batches = append(q.batches, in)
 	if len(q.batches) == 1 {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
@@ -189,6 +190,7 @@ func (t *Task) buildQueues() error {
 		if q.timed == nil && !src.Internal {
 			q.given = t.cfg.TimestampExtractor
 		}
+		q.between = src.Internal
 		t.queues = append(t.queues, q)
 		t.byInput[tp] = q
 	}
@@ -217,6 +219,9 @@ func (t *Task) Init(
 		p, ok := positions[q.tp]
 		if !ok {
 			return fmt.Errorf("task %s: no position for input %s", t.cfg.ID, q.tp)
+		}
+		if p.Ahead != nil && q.lane == nil {
+			t.alignment.addLane(q, slices.SortedFunc(maps.Keys(p.Ahead.Except), record.TaskID.Compare))
 		}
 		q.reset(p)
 		t.streamTime = max(t.streamTime, p.StreamTime)
