@@ -68,8 +68,8 @@ func newList(kind checkpointing.Kind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: fmt.Sprintf("List the %ss in a storage, the newest first", kind),
-		Long: fmt.Sprintf("Lists the %ss in a storage, the newest first. Those that are incomplete are in progress, or were\n"+
-			"given up and not cleaned up yet. SIZE is what the %s stored, STATE SIZE what a restore reads.", kind, kind),
+		Long: fmt.Sprintf("Lists the %ss in a storage, the newest first. Those that are incomplete are in progress, or\n"+
+			"were given up and not cleaned up yet. SIZE is what the %s stored, STATE SIZE what a restore reads.", kind, kind),
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := p.open()
@@ -309,8 +309,8 @@ func newDispose() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dispose LOCATION",
 		Short: "Delete a savepoint",
-		Long: "Deletes a savepoint with all of its files. Checkpoints are refused: the application deletes its own. To be safe\n" +
-			"from typing errors, a folder without a readable manifest is refused too.",
+		Long: "Deletes a savepoint with all of its files. Checkpoints are refused: the application deletes its own. To be\n" +
+			"safe from typing errors, a folder without a readable manifest is refused too.",
 		Args:              exactly(1),
 		ValidArgsFunction: p.completeLocations(checkpointing.KindSavepoint),
 		RunE: func(cmd *cobra.Command, args []string) error {

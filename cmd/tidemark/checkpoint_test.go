@@ -184,9 +184,12 @@ func TestStateDump(t *testing.T) {
 
 	var windows []any
 	for _, r := range dump("orders/savepoint-3-c0ffee", "per-minute", "--key", "byte,time,string", "--value", "json") {
-		if decoded := r["key"].(map[string]any)["decoded"]; decoded != nil {
-			windows = append(windows, decoded)
-			require.Equal(t, map[string]any{"n": float64(1)}, r["value"].(map[string]any)["decoded"])
+		key, value := r["key"], r["value"]
+		if k, ok := key.(map[string]any); ok && k["decoded"] != nil {
+			windows = append(windows, k["decoded"])
+			v, ok := value.(map[string]any)
+			require.True(t, ok)
+			require.Equal(t, map[string]any{"n": float64(1)}, v["decoded"])
 		}
 	}
 	require.Equal(t, []any{

@@ -85,9 +85,10 @@ func newCreate() *cobra.Command {
 }
 
 func newStop() *cobra.Command {
-	cmd := savepointCommand("stop", "Have an application make a savepoint and end", (*tidemark.Control).StopWithSavepoint)
-	cmd.Long = "Stop-with-savepoint: no task processes anything that is not in the savepoint, and then all instances end.\n" +
-		"If the savepoint fails, the application goes on."
+	const short = "Have an application make a savepoint and end"
+	cmd := savepointCommand("stop", short, (*tidemark.Control).StopWithSavepoint)
+	cmd.Long = "Stop-with-savepoint: no task processes anything that is not in the savepoint, and then all instances\n" +
+		"end. If the savepoint fails, the application goes on."
 	return cmd
 }
 

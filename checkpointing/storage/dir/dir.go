@@ -50,15 +50,15 @@ func (s *Storage) Create(ctx context.Context, name string, o storage.CreateOptio
 	return &writer{s: s, name: name, file: file, f: f, exclusive: o.Exclusive, ended: ctx.Err}, nil
 }
 
-// createTemporary makes the folder and the file. A Delete beside it may remove the folder between the two.
+// createTemporary makes the folders and the file. A Delete beside it may remove a folder at any moment.
 func createTemporary(file string) (f *os.File, err error) {
-	const attempts = 10
+	const attempts = 100
 	for range attempts {
-		if err = os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			return nil, err
+		if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
+			f, err = os.CreateTemp(filepath.Dir(file), filepath.Base(file)+temporary+"*")
 		}
-		f, err = os.CreateTemp(filepath.Dir(file), filepath.Base(file)+temporary+"*")
-		if !errors.Is(err, fs.ErrNotExist) {
+		// Which of the two it is depends on when the folder vanished.
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
 	}

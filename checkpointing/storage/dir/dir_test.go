@@ -2,6 +2,7 @@ package dir_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidemarkio/tidemark/checkpointing/storage"
 	"github.com/tidemarkio/tidemark/checkpointing/storage/dir"
@@ -45,6 +47,32 @@ func TestDirIsLeftTidy(t *testing.T) {
 	require.Equal(t, []string{".", "app", "app/chk-2", "app/chk-2/a"}, files())
 	require.NoError(t, s.Delete(t.Context(), "app/chk-2/a"))
 	require.Equal(t, []string{"."}, files(), "the root stays: it may be a mount point")
+}
+
+// Folders come and go while others write into them.
+func TestDirFoldersComeAndGo(t *testing.T) {
+	t.Parallel()
+	s := dir.New(t.TempDir())
+	var g errgroup.Group
+	for i := range 12 {
+		g.Go(func() error {
+			name := fmt.Sprintf("app/chk-%d/%d", i%3, i)
+			for range 50 {
+				err := storage.Put(t.Context(), s, name, []byte("x"), storage.CreateOptions{Exclusive: i%2 == 0})
+				if err := errors.Join(err, s.Delete(t.Context(), name)); err != nil {
+					return err
+				}
+			}
+			return storage.Put(t.Context(), s, name, nil, storage.CreateOptions{})
+		})
+	}
+	require.NoError(t, g.Wait())
+	n := 0
+	for _, err := range s.List(t.Context(), "app/") {
+		require.NoError(t, err)
+		n++
+	}
+	require.Equal(t, 12, n)
 }
 
 func TestDirMistakes(t *testing.T) {

