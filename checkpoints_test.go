@@ -56,8 +56,8 @@ func TestPurgeSparesCheckpoints(t *testing.T) {
 	require.Equal(t, committed(), before)
 
 	for _, message := range []checkpointing.Message{
-		{Key: "completed/1", Value: []byte(`{"v":1,"id":1,"needs":[{"topic":"r","partition":0,"offset":7}],"retained":[1]}`)},
-		{Key: "completed/2", Value: []byte(`{"v":1,"id":2,"needs":[{"topic":"r","partition":1,"offset":60}],"retained":[1,2]}`)},
+		{Key: "completed/1", Value: []byte(`{"id":1,"needs":[{"topic":"r","partition":0,"offset":7}],"retained":[1]}`)},
+		{Key: "completed/2", Value: []byte(`{"id":2,"needs":[{"topic":"r","partition":1,"offset":60}],"retained":[1,2]}`)},
 	} {
 		_, err := m.mu.view.Apply(message)
 		require.NoError(t, err)

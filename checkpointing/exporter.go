@@ -70,8 +70,8 @@ type job struct {
 // ErrMoved says that a snapshot was not stored because its task has left the instance.
 var ErrMoved = errors.New("the task has left this instance")
 
-// fruitlessMax is after how many fruitless checkpoints the next one builds on nothing: perhaps a file that they all
-// build on is gone, and none that does could ever complete.
+// fruitlessMax is after how many fruitless checkpoints the next one builds on nothing: perhaps a file that they build
+// on is gone, and none that does could ever complete.
 const fruitlessMax = 2
 
 // Why exports end early.

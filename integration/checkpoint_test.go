@@ -225,8 +225,8 @@ func TestCoordinatorIsKilled(t *testing.T) {
 	third.stop()
 }
 
-// TestStorageFails lets the storage refuse, hang and lie: checkpoints are aborted, processing goes on, and nothing is left
-// of them in the end.
+// TestStorageFails lets the storage refuse, hang and lie: checkpoints are aborted, processing goes on, and nothing is
+// left of them in the end.
 func TestStorageFails(t *testing.T) {
 	s := newScenario(t, broker.Start(t))
 	faulty := storagetest.NewFaulty(mem.New())
