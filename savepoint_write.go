@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
@@ -163,6 +164,10 @@ func (s *starting) placer(ctx context.Context, st *restoredStore, from, to int32
 			return store.ByKey, task.Partition, nil
 		}, func() {}, nil
 	}
+	if why := bound(st.now); why != "" {
+		return nil, nil, s.fail(fmt.Sprintf("store %q has %s, and the number of partitions changes from %d to %d", st.now.Name, why,
+			from, to), "restore with as many partitions as before, or leave the store out")
+	}
 	spec := st.now.Spec
 	spec.InMemory = true
 	set, err := store.OpenSet(ctx, store.SetConfig{Specs: []store.Spec{spec}, Logger: s.cfg.Logger})
@@ -176,6 +181,18 @@ func (s *starting) placer(ctx context.Context, st *restoredStore, from, to int32
 		}
 		return where, processor.DefaultPartition(key, to), nil
 	}, func() { _ = set.Close(false) }, nil // it is empty
+}
+
+// bound says why the rows of a store cannot go to other partitions, "" if they can.
+func bound(st *processor.StoreSpec) string {
+	windows := strings.Contains(st.KeySerde, "indowedSerde") && st.Type != store.TypeWindow && st.Type != store.TypeSession
+	switch {
+	case st.PartitionKey != nil:
+		return "the subscriptions of a foreign-key join, which name partitions"
+	case windows:
+		return "keys with windows, of which the window is not what chose the partition"
+	}
+	return ""
 }
 
 // clocks are rows that belong to every partition: of those with the same key one counts.

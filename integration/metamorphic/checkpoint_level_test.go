@@ -97,5 +97,5 @@ func collect(topics []string, records func(topic string) []record.Raw) outputs {
 
 func TestCheckpoints(t *testing.T) {
 	t.Parallel()
-	level(t, checkpointScenario, checkpointRun)
+	level(t, checkpointScenario, checkpointRun, minimise)
 }
