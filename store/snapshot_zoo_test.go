@@ -408,8 +408,12 @@ func TestSnapshotModel(t *testing.T) {
 						merged := store.MergeFull(sequence(throughFile(t, cloned(t, changes))), sequence(content))
 						require.Equal(t, full, cloned(t, merged), "round %d", round)
 					}
-					z.installed(s, throughFile(t, full))
-					z.replayed(s, full)
+					switch z.rng.IntN(6) { // opening databases is what takes the time
+					case 0:
+						z.installed(s, throughFile(t, full))
+					case 1:
+						z.replayed(s, full)
+					}
 					base, content = s.Version(), full
 					s.Release()
 					s.Release()
