@@ -218,8 +218,11 @@ func (t *term) clean(ctx context.Context, background *sync.WaitGroup, c checkpoi
 		return
 	}
 	t.cleaning = true
+	timeout := t.c.Config().Timeout // one that hangs would be the last: what it has not done, the next one does
 	background.Go(func() {
-		done := checkpointing.Tidied{Folders: c.Folders, Err: t.k.clean(ctx, c)}
+		bounded, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		done := checkpointing.Tidied{Folders: c.Folders, Err: t.k.clean(bounded, c)}
 		select {
 		case t.cleaned <- done:
 		case <-ctx.Done():
