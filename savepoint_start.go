@@ -95,7 +95,8 @@ func StartFrom(
 			Field: "Checkpointing.Storage", Value: "nil", Hint: "set the storage that has the savepoint",
 		}
 	}
-	s := &starting{app: app, cfg: &app.cfg, o: o, location: strings.TrimSuffix(location, "/"), began: time.Now()}
+	s := &starting{app: app, cfg: &app.cfg, o: o, location: strings.TrimSuffix(location, "/")}
+	began := app.clock.Now()
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.load(ctx); err != nil {
 		return report, err
@@ -109,7 +110,7 @@ func StartFrom(
 	if err := s.write(ctx); err != nil {
 		return report, err
 	}
-	s.report.Location, s.report.Took = s.location, time.Since(s.began)
+	s.report.Location, s.report.Took = s.location, app.clock.Since(began)
 	s.cfg.Logger.Info("the application starts from a savepoint", slog.String("location", s.location),
 		slog.Int64("in_flight", s.report.InFlight), slog.Duration("took", s.report.Took.Round(time.Millisecond)))
 	return s.report, nil
@@ -121,7 +122,6 @@ type starting struct {
 	cfg      *Config
 	o        StartOptions
 	location string
-	began    time.Time
 
 	reader   *checkpointing.Reader
 	manifest *checkpointing.Manifest
@@ -186,7 +186,8 @@ func (s *starting) mapStores() error {
 		sub, now := s.storeOf(name)
 		if now == nil || !now.Changelogged() && now.SourceTopic == "" {
 			if !s.o.AllowNonRestoredState {
-				return s.fail(fmt.Sprintf("its store %q has no place in the topology, which has no logged store %q", was.Name, name),
+				return s.fail(
+					fmt.Sprintf("its store %q has no place in the topology, which has no logged store %q", was.Name, name),
 					"map it to its new name with StoreNames, or leave it out with AllowNonRestoredState")
 			}
 			s.report.Dropped = append(s.report.Dropped, was.Name)
@@ -231,8 +232,8 @@ func (s *starting) compatible(was checkpointing.StoreInfo, now *processor.StoreS
 	}
 	changed := was.KeySerde != now.KeySerde || was.ValueSerde != now.ValueSerde
 	if changed && s.o.Migrate[now.Name] == nil {
-		return s.fail(fmt.Sprintf("the rows of its store %q were written by %s and %s, and those of %q are by %s and %s", was.Name,
-			was.KeySerde, was.ValueSerde, now.Name, now.KeySerde, now.ValueSerde),
+		return s.fail(fmt.Sprintf("the rows of its store %q were written by %s and %s, and those of %q are by %s and %s",
+			was.Name, was.KeySerde, was.ValueSerde, now.Name, now.KeySerde, now.ValueSerde),
 			"say with Migrate how to turn them into today's, or that they stay as they are (KeepRows)")
 	}
 	return nil

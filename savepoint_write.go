@@ -87,13 +87,14 @@ func (s *starting) progress() func(store string) {
 		p.Total += s.reader.StateBytes(st.was.Name)
 	}
 	s.reader.OnRead(func(n int) { p.Bytes += int64(n) })
-	began, told := time.Now(), time.Time{}
+	clock, told := s.app.clock, time.Time{}
+	began := clock.Now()
 	return func(storeName string) {
 		p.Rows++
-		if s.o.OnProgress == nil || p.Rows%1024 != 0 || time.Since(told) < 100*time.Millisecond {
+		if s.o.OnProgress == nil || p.Rows%1024 != 0 || clock.Since(told) < 100*time.Millisecond {
 			return
 		}
-		told = time.Now()
+		told = clock.Now()
 		took := told.Sub(began)
 		p.Store, p.RecordsPerSecond = storeName, float64(p.Rows)/took.Seconds()
 		if p.Bytes > 0 {
@@ -165,8 +166,8 @@ func (s *starting) placer(ctx context.Context, st *restoredStore, from, to int32
 		}, func() {}, nil
 	}
 	if why := bound(st.now); why != "" {
-		return nil, nil, s.fail(fmt.Sprintf("store %q has %s, and the number of partitions changes from %d to %d", st.now.Name, why,
-			from, to), "restore with as many partitions as before, or leave the store out")
+		return nil, nil, s.fail(fmt.Sprintf("store %q has %s, and the number of partitions changes from %d to %d",
+			st.now.Name, why, from, to), "restore with as many partitions as before, or leave the store out")
 	}
 	spec := st.now.Spec
 	spec.InMemory = true
@@ -258,7 +259,8 @@ func (s *starting) writeInFlight(ctx context.Context, w *startWriter) error {
 		switch {
 		case before == now:
 		case foreignKeyTopic(logical):
-			return s.fail(fmt.Sprintf("messages of a foreign-key join were in flight in %s, and they name partitions", rec.Topic),
+			return s.fail(
+				fmt.Sprintf("messages of a foreign-key join were in flight in %s, and they name partitions", rec.Topic),
 				"restore with as many partitions as before, or make the savepoint when nothing is in flight")
 		case rec.Key == nil:
 			tp.Partition = int32(rec.Offset % int64(now))

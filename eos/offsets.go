@@ -135,7 +135,8 @@ func (a *Ahead) encode() string {
 func ParseMetadata(s string) (Metadata, error) {
 	none := Metadata{StreamTime: -1}
 	f := strings.Split(s, ";")
-	if !(len(f) == 5 && f[0] == metadataVersion || (len(f) == 7 || len(f) == 8) && f[0] == metadataVersion2) {
+	known := len(f) == 5 && f[0] == metadataVersion || (len(f) == 7 || len(f) == 8) && f[0] == metadataVersion2
+	if !known {
 		return none, fmt.Errorf("%w: %.40q", ErrForeignMetadata, s)
 	}
 	epoch, err := strconv.ParseUint(f[2], 10, 64)

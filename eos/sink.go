@@ -12,7 +12,8 @@ import (
 // one record becomes there: a row, a line, a message. topology.SinkTo writes a stream to one.
 //
 // A two-phase sink (Flink's TwoPhaseCommitSinkFunction) prepares what an epoch wrote so that it survives a crash of
-// both sides and is not visible yet. The Kafka transaction then decides: its offsets carry the names of what was prepared.
+// both sides and is not visible yet. The Kafka transaction then decides: its offsets carry the names of what was
+// prepared.
 //
 //	epoch ─► Prepare(name) ─► Kafka commit with the name ─► Commit(name)
 //	                              └─ aborted ─────────────► Abort(name)
@@ -68,5 +69,5 @@ type Participant interface {
 	Close() error
 }
 
-// ErrNotPrepared: there is no prepared transaction of that name.
+// ErrNotPrepared says that there is no prepared transaction of that name.
 var ErrNotPrepared = errors.New("there is no such prepared transaction")

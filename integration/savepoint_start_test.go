@@ -2,9 +2,11 @@ package integration
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -189,7 +191,7 @@ func (f *fed) worthCloning(to *mem.Storage, ids []int64) []int64 {
 		}
 		*at = append(*at, id)
 	}
-	all := append(moving, still...)
+	all := slices.Concat(moving, still)
 	return all[:min(few, len(all))]
 }
 
@@ -228,7 +230,7 @@ func TestStartFromRefusals(t *testing.T) {
 	a.close()
 	require.ErrorContains(t, start(words(f.in, 2), f.app+"-c", tidemark.StartOptions{
 		Migrate: map[string]tidemark.Migration{"totals": func([]byte, []byte) ([]byte, []byte, error) {
-			return nil, nil, fmt.Errorf("a row of another kind")
+			return nil, nil, errors.New("a row of another kind")
 		}},
 	}), "a row of another kind")
 	counts := make(map[string]bool)

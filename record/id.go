@@ -68,8 +68,8 @@ func ParseTaskID(s string) (TaskID, error) {
 }
 
 // Epoch numbers the transactions of one task: the writes between two commits belong to one epoch. Epochs grow by one;
-// 0 means that nothing was ever committed. The upper half is the era, which begins anew when an application starts from a
-// savepoint: state of another era is state of another life.
+// 0 means that nothing was ever committed. The upper half is the era, which begins anew when an application starts from
+// a savepoint: state of another era is state of another life.
 type Epoch uint64
 
 const eraShift = 32

@@ -76,7 +76,7 @@ func (s *Sink[R]) preparedLocked(is func(n eos.TransactionName) bool) []eos.Tran
 		if c := a.Task.Compare(b.Task); c != 0 {
 			return c
 		}
-		return int(int64(a.Epoch) - int64(b.Epoch)) //nolint:gosec // of a test
+		return int(int64(a.Epoch) - int64(b.Epoch))
 	})
 	return names
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,7 +56,7 @@ func (c *conn) queue(batch *pgx.Batch, name eos.TransactionName, r Row) {
 		}
 	}
 	if !c.sink.twoPhase {
-		args = append(args[:len(args):len(args)], name.Task.Partition, int64(name.Epoch)) //nolint:gosec // grows by one
+		args = append(slices.Clip(args), name.Task.Partition, int64(name.Epoch))
 	}
 	batch.Queue(statement, args...)
 }
@@ -77,12 +79,13 @@ func (s *Sink) explain(what string, err error) error {
 	if !ok {
 		return fmt.Errorf("%s: %s: %w", s, what, err)
 	}
-	hint := ""
+	var more strings.Builder
 	for _, text := range []string{pgErr.Detail, pgErr.Hint} {
 		if text != "" {
-			hint += " (" + text + ")"
+			more.WriteString(" (" + text + ")")
 		}
 	}
+	hint := more.String()
 	const lockNotAvailable, tooMany = "55P03", "53200"
 	switch class := pgErr.Code[:min(2, len(pgErr.Code))]; {
 	case class == classData, class == classIntegrity, class == classStatement, pgErr.Code == notPrepareState:

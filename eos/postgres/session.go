@@ -30,7 +30,7 @@ const (
 // lockKey is the advisory lock of a task and a sink.
 func lockKey(at eos.SinkTask) int64 {
 	h := sha256.Sum256([]byte(strings.Join([]string{"tidemark", at.ApplicationID, at.Task.String(), at.Sink}, ":")))
-	return int64(binary.BigEndian.Uint64(h[:])) //nolint:gosec // all values are fine
+	return int64(binary.BigEndian.Uint64(h[:]))
 }
 
 // session returns a session that holds the task's lock. A new one waits until the last one is gone, and ends it: only
@@ -117,7 +117,7 @@ func (c *conn) displace(
 		WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid IS NOT NULL
 		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		AND l.classid::bigint = $1 AND l.objid::bigint = $2`,
-		int64(uint64(c.lock)>>halfBits), int64(uint32(c.lock))). //nolint:gosec // the bits as they are
+		int64(uint64(c.lock)>>halfBits), int64(uint32(c.lock))).
 		Scan(&holder.pid, &holder.start)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // it has gone

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,7 +105,7 @@ func newSink(cfg Config, twoPhase bool) (*Sink, error) {
 		bad("ConnString: %w", err) // the driver leaves the password out
 	} else {
 		s.conf.ConnectTimeout = s.cfg.ConnectTimeout
-		s.conf.RuntimeParams["lock_timeout"] = fmt.Sprint(s.cfg.LockTimeout.Milliseconds())
+		s.conf.RuntimeParams["lock_timeout"] = strconv.FormatInt(s.cfg.LockTimeout.Milliseconds(), 10)
 	}
 	if slices.Contains(s.table, "") || len(s.table) > 2 {
 		bad("Table %q: want a table, or a schema and a table with a dot between them", cfg.Table)

@@ -66,8 +66,8 @@ func showRestore(e tidemark.RestoreEnd) {
 	if e.Base == "none" && e.Records == 0 {
 		return // the very first start
 	}
-	fmt.Printf("       task %s, %s: restored from %s and %d records of the changelog's tail in %s\n", e.Task, e.Store, e.Base,
-		e.Records, e.Took.Round(time.Millisecond))
+	fmt.Printf("       task %s, %s: restored from %s and %d records of the changelog's tail in %s\n", e.Task, e.Store,
+		e.Base, e.Records, e.Took.Round(time.Millisecond))
 }
 
 // instance is the application's process.
@@ -85,7 +85,7 @@ func startInstance(brokers []string, folder string, verbose bool) (*instance, er
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{cmd: exec.Command(exe), ended: make(chan struct{})}
+	i := &instance{cmd: exec.CommandContext(context.Background(), exe), ended: make(chan struct{})}
 	i.cmd.Env = append(os.Environ(), instanceEnv+"="+string(text))
 	i.cmd.Stdout, i.cmd.Stderr = os.Stdout, os.Stderr
 	i.cmd.SysProcAttr = ownGroup() // an interrupt at the terminal is for us, who end it in order

@@ -1,5 +1,5 @@
-// Fraud watches card payments: rules over sliding windows of five minutes, profiles in a table, totals of each user, and
-// a checkpoint every two seconds.
+// Fraud watches card payments: rules over sliding windows of five minutes, profiles in a table, totals of each user,
+// and a checkpoint every two seconds.
 //
 //	go run ./examples/fraud --crash    the application is killed in the middle, and its disk is lost
 //	go run ./examples/fraud            it goes on: from the last checkpoint and the changelog's tail
@@ -34,7 +34,7 @@ func main() {
 		exit(runInstance(told))
 	}
 	var o options
-	flag.StringVar(&o.dir, "dir", "", "folder for the broker's topics, local state and checkpoints (default: the user's state folder)")
+	flag.StringVar(&o.dir, "dir", "", "folder for topics, state and checkpoints (default: the user's state folder)")
 	flag.BoolVar(&o.crash, "crash", false, "kill the application in the middle, lose its disk, and end")
 	flag.IntVar(&o.users, "users", 2000, "number of card holders")
 	flag.IntVar(&o.payments, "payments", 100_000, "number of payments")

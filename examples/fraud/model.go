@@ -65,7 +65,8 @@ func (l *load) judge() verdict {
 	recent := make(map[string][]payment)
 	for _, p := range l.payments {
 		v.totals[p.user] = spend(p.user, p.Transaction, v.totals[p.user])
-		all := append(recent[p.user], p)
+		recent[p.user] = append(recent[p.user], p)
+		all := recent[p.user]
 		for all[0].AtMs < p.AtMs-window.Milliseconds() {
 			all = all[1:]
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,7 +59,7 @@ func watch(ctx context.Context, brokers []string, l *load, want verdict) error {
 			continue
 		}
 		if !maps.Equal(got.totals, want.totals) {
-			return fmt.Errorf("the totals differ from a direct computation")
+			return errors.New("the totals differ from a direct computation")
 		}
 		fmt.Printf("\n%d payments of %d users, each counted exactly once: all totals and alerts equal a direct computation.\n",
 			counted, len(got.totals))

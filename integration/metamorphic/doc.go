@@ -9,6 +9,7 @@
 //
 //	go test ./integration/metamorphic -runs N -seed S
 //
-// With TIDEMARK_INTEGRATION=real the processes run on a real Kafka, and also lose their disks. A difference is printed as a line of the conformance corpus (integration/conformance/FORMAT.md describes the steps),
+// With TIDEMARK_INTEGRATION=real the processes run on a real Kafka, and also lose their disks. A difference is printed
+// as a line of the conformance corpus (integration/conformance/FORMAT.md describes the steps),
 // with the events and operators left out that the difference does not need, except that of processes.
 package metamorphic

@@ -29,7 +29,7 @@ func (d *Database) Door(t testing.TB) *Door {
 	if err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends with the test
 	if err != nil {
 		t.Fatalf("postgres: %v", err)
 	}
@@ -53,7 +53,7 @@ func (d *Database) Door(t testing.TB) *Door {
 }
 
 func (d *Door) lead(client net.Conn, to string) {
-	server, err := net.Dial("tcp", to)
+	server, err := net.Dial("tcp", to) //nolint:noctx // ends with the test
 	if err != nil {
 		_ = client.Close()
 		return

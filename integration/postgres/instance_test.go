@@ -68,7 +68,7 @@ func (k *killer) at(step string) {
 // soon ends the process within a few milliseconds, while the caller goes on.
 func (k *killer) soon(step string) {
 	if k.step == step && k.left.Add(-1) == 0 {
-		time.AfterFunc(time.Duration(rand.IntN(3000))*time.Microsecond, killMyself) //nolint:gosec // the random moment
+		time.AfterFunc(time.Duration(rand.IntN(3000))*time.Microsecond, killMyself)
 	}
 }
 

@@ -53,7 +53,7 @@ func Start(t testing.TB) *Database {
 	if common.err != nil {
 		t.Fatalf("postgres: %v", common.err)
 	}
-	name := fmt.Sprintf("test_%08x", rand.Uint32()) //nolint:gosec // no secret
+	name := fmt.Sprintf("test_%08x", rand.Uint32())
 	(&Database{URL: common.url}).Exec(t, "CREATE DATABASE "+name)
 	u, err := url.Parse(common.url)
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 	readBytesMax = 4 << 20
 	// readMaxWait is how long a broker may wait for data. A reader reads what exists, so it hardly ever waits.
 	readMaxWait = 250 * time.Millisecond
-	// tailBytesMax and tailMaxWait are the same for a reader that follows a topic with few and small records, and waits most
-	// of the time.
+	// tailBytesMax and tailMaxWait are the same for a reader that follows a topic with few and small records, and waits
+	// most of the time.
 	tailBytesMax = 1 << 20
 	tailMaxWait  = 2 * time.Second
 	// unknownTopicTimeout is how long a reader waits for a topic that the brokers do not know (yet).

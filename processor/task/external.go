@@ -111,7 +111,8 @@ func (x *external) takeOver(ctx context.Context, committed []eos.Metadata) error
 		if err := end(ctx, name); err != nil && !errors.Is(err, eos.ErrNotPrepared) {
 			return fmt.Errorf("end %s, which the owner before has prepared: %w", name, err)
 		}
-		x.at.Logger.Info("prepared transaction of the owner before "+what, slog.String("transaction", name.String()))
+		x.at.Logger.Info("ended a prepared transaction of the owner before", slog.String("transaction", name.String()),
+			slog.String("outcome", what))
 	}
 	return nil
 }
