@@ -85,7 +85,10 @@ func startInstance(brokers []string, folder string, verbose bool) (*instance, er
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{cmd: exec.CommandContext(context.Background(), exe), ended: make(chan struct{})}
+	i := &instance{
+		cmd:   exec.Command(exe), //nolint:noctx // it is ended in order, also after an interrupt
+		ended: make(chan struct{}),
+	}
 	i.cmd.Env = append(os.Environ(), instanceEnv+"="+string(text))
 	i.cmd.Stdout, i.cmd.Stderr = os.Stdout, os.Stderr
 	i.cmd.SysProcAttr = ownGroup() // an interrupt at the terminal is for us, who end it in order

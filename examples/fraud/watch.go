@@ -61,8 +61,8 @@ func watch(ctx context.Context, brokers []string, l *load, want verdict) error {
 		if !maps.Equal(got.totals, want.totals) {
 			return errors.New("the totals differ from a direct computation")
 		}
-		fmt.Printf("\n%d payments of %d users, each counted exactly once: all totals and alerts equal a direct computation.\n",
-			counted, len(got.totals))
+		fmt.Printf("\n%d payments of %d users, each counted exactly once: ", counted, len(got.totals))
+		fmt.Println("all totals and alerts equal a direct computation.")
 		return nil
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/tidemarkio/tidemark/topology"
 )
 
-// The third level: the same scenarios as on the simulated cluster, run by processes of the real application on a broker,
-// and kill -9.
+// The third level: the same scenarios as on the simulated cluster, run by processes of the real application on a
+// broker, and kill -9.
 
 // life is how the processes of a run behave, drawn from its seed, and what a process is told.
 type life struct {

@@ -71,8 +71,8 @@ func (t *Task) HasSinks() bool { return len(t.externals) > 0 }
 
 // ConnectSinks takes the task over at all sinks outside of Kafka: what the owner before has prepared there is committed
 // if the metadata of the committed offsets (any of them) decides it, and aborted otherwise. owner is a name that no
-// other start of this task has. Call it before Init, when the offsets cannot change any more. What it began it continues
-// when called again after an error.
+// other start of this task has. Call it before Init, when the offsets cannot change any more. What it began it
+// continues when called again after an error.
 func (t *Task) ConnectSinks(ctx context.Context, owner string, committed []eos.Metadata) error {
 	all := eos.Prepared{Owner: owner}
 	for _, x := range t.externals {
