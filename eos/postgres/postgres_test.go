@@ -15,6 +15,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
+// Names of prepared transactions are unique on a server: tests that use it run one after the other.
+
 // ordersAt is a task with a sink for orders.
 func ordersAt(partition int32) eos.SinkTask {
 	return eos.SinkTask{
@@ -65,7 +67,6 @@ func TestMistakesInConfig(t *testing.T) {
 }
 
 func TestTwoPhaseInserts(t *testing.T) {
-	t.Parallel()
 	d := server.Start(t)
 	d.Exec(t, `CREATE SCHEMA sales; CREATE TABLE sales.orders (id bigint, item text, note text DEFAULT 'none')`)
 	s, err := postgres.TwoPhase(postgres.Config{
@@ -101,7 +102,6 @@ func TestTwoPhaseInserts(t *testing.T) {
 }
 
 func TestTwoPhaseByKey(t *testing.T) {
-	t.Parallel()
 	d := server.Start(t)
 	d.Exec(t, `CREATE TABLE stock ("Item" text, shop int, n bigint, PRIMARY KEY (shop, "Item"))`)
 	s, err := postgres.TwoPhase(postgres.Config{
@@ -122,7 +122,6 @@ func TestTwoPhaseByKey(t *testing.T) {
 }
 
 func TestUpsert(t *testing.T) {
-	t.Parallel()
 	d := server.Start(t)
 	d.Exec(t, `CREATE TABLE counts (word text PRIMARY KEY, n bigint, tidemark_partition integer, tidemark_epoch bigint)`)
 	s, err := postgres.Upsert(postgres.Config{
@@ -160,7 +159,6 @@ func TestUpsert(t *testing.T) {
 
 // The next owner ends the session of the one before, finds what that has prepared, and nobody prepares any more.
 func TestTakeOver(t *testing.T) {
-	t.Parallel()
 	d := server.Start(t)
 	d.Exec(t, `CREATE TABLE orders (id bigint)`)
 	s, err := postgres.TwoPhase(postgres.Config{
@@ -196,7 +194,6 @@ func TestTakeOver(t *testing.T) {
 
 // An owner that is cut off, and whose lock a zombie takes meanwhile, still ends what it has prepared.
 func TestDecidedWithoutTheLock(t *testing.T) {
-	t.Parallel()
 	d := server.Start(t)
 	door := d.Door(t)
 	d.Exec(t, `CREATE TABLE orders (id bigint)`)
@@ -232,7 +229,6 @@ func TestDecidedWithoutTheLock(t *testing.T) {
 // TestConnectionLossAnywhere cuts the connection after each number of bytes, with and without the request in which it
 // happens reaching the server, and does what a commit does then.
 func TestConnectionLossAnywhere(t *testing.T) {
-	t.Parallel()
 	d := server.Start(t)
 	door := d.Door(t)
 	d.Exec(t, `CREATE TABLE orders (id bigint)`)
@@ -296,7 +292,6 @@ func TestConnectionLossAnywhere(t *testing.T) {
 
 // Errors that no retry mends are fatal, and all say what to do.
 func TestErrors(t *testing.T) {
-	t.Parallel()
 	d := server.Start(t)
 	d.Exec(t, `CREATE TABLE orders (id bigint PRIMARY KEY, item varchar(3)); CREATE TABLE keyless (id bigint)`)
 	at := ordersAt(0)
@@ -339,7 +334,6 @@ func TestErrors(t *testing.T) {
 }
 
 func TestServerWithoutPreparedTransactions(t *testing.T) {
-	t.Parallel()
 	d := server.StartNew(t, 0)
 	d.Exec(t, `CREATE TABLE orders (id bigint)`)
 	s, err := postgres.TwoPhase(postgres.Config{ConnString: d.URL, Table: "orders", Columns: []string{"id"}})
