@@ -26,13 +26,23 @@ func (in *incarnation) newSnapshots() (worker.Snapshots, error) {
 		Storages: []storage.Storage{cfg.Storage, cfg.SavepointStorage}, ApplicationID: in.app.cfg.ApplicationID,
 		Fits: in.fits,
 	}}
-	if len(cfg.EncryptionKey) > 0 {
-		var err error
-		if s.loader.Cipher, err = storage.NewCipher(cfg.EncryptionKey); err != nil {
-			return nil, &ConfigError{Field: "Checkpointing.EncryptionKey", Value: "set", Hint: err.Error()}
-		}
+	var err error
+	if s.loader.Cipher, err = cipherOf(cfg); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// cipherOf returns what snapshots are encrypted with, nil if they are not.
+func cipherOf(cfg *checkpointing.Config) (*storage.Cipher, error) {
+	if len(cfg.EncryptionKey) == 0 {
+		return nil, nil //nolint:nilnil // as package checkpointing says it
+	}
+	c, err := storage.NewCipher(cfg.EncryptionKey)
+	if err != nil {
+		return nil, &ConfigError{Field: "Checkpointing.EncryptionKey", Value: "set", Hint: err.Error()}
+	}
+	return c, nil
 }
 
 // Candidates implements worker.Snapshots.

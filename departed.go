@@ -50,17 +50,22 @@ func (in *incarnation) dismissDeparted(ctx context.Context, instanceID string) e
 	if err != nil {
 		return err
 	}
-	var departed []string
-	for _, o := range offsets {
-		if m, err := eos.ParseMetadata(o.Metadata); err == nil && m.Departed != "" && m.Departed != instanceID {
-			departed = append(departed, m.Departed)
-		}
-	}
-	slices.Sort(departed)
-	departed = slices.Compact(departed)
+	departed := departedIn(offsets, instanceID)
 	if len(departed) == 0 {
 		return nil
 	}
 	in.app.cfg.Logger.Info("letting departed members go", slog.Any("instance_ids", departed))
 	return in.admin.RemoveMembers(ctx, group, departed)
+}
+
+// departedIn returns the members that have left word in committed offsets, but one.
+func departedIn(offsets map[record.TopicPartition]eos.Offset, but string) []string {
+	var departed []string
+	for _, o := range offsets {
+		if m, err := eos.ParseMetadata(o.Metadata); err == nil && m.Departed != "" && m.Departed != but {
+			departed = append(departed, m.Departed)
+		}
+	}
+	slices.Sort(departed)
+	return slices.Compact(departed)
 }

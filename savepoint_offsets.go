@@ -106,16 +106,15 @@ func (s *starting) logicalOf(topic string) (string, bool) {
 	return logical, ok && s.topics.internal(logical)
 }
 
-// partitionsBefore is how many partitions a repartition topic had.
-func (s *starting) partitionsBefore(topic string) (n int32) {
+// partitionsBefore is how many partitions each topic had.
+func (s *starting) partitionsBefore() map[string]int32 {
+	counts := make(map[string]int32)
 	for _, t := range s.manifest.Tasks {
 		for _, in := range t.Inputs {
-			if in.Topic == topic {
-				n++
-			}
+			counts[in.Topic]++
 		}
 	}
-	return n
+	return counts
 }
 
 // foreignKeyTopic tells the topics between the two sides of a foreign-key join, whose messages name partitions.

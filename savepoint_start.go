@@ -139,7 +139,6 @@ type starting struct {
 // restoredStore is a store of the savepoint with its place in the topology.
 type restoredStore struct {
 	was checkpointing.StoreInfo
-	sub *processor.Subtopology
 	now *processor.StoreSpec
 }
 
@@ -150,12 +149,9 @@ func (s *starting) fail(what, hint string) error {
 // load reads the manifest, from either storage.
 func (s *starting) load(ctx context.Context) error {
 	c := s.cfg.Checkpointing.WithDefaults()
-	var cipher *storage.Cipher
-	if len(c.EncryptionKey) > 0 {
-		var err error
-		if cipher, err = storage.NewCipher(c.EncryptionKey); err != nil {
-			return &ConfigError{Field: "Checkpointing.EncryptionKey", Value: "set", Hint: err.Error()}
-		}
+	cipher, err := cipherOf(&c)
+	if err != nil {
+		return err
 	}
 	var errs []error
 	for _, from := range []storage.Storage{c.SavepointStorage, c.Storage} {
@@ -183,7 +179,7 @@ func (s *starting) mapStores() error {
 		if renamed, ok := s.o.StoreNames[name]; ok {
 			name = renamed
 		}
-		sub, now := s.storeOf(name)
+		now := s.storeOf(name)
 		if now == nil || !now.Changelogged() && now.SourceTopic == "" {
 			if !s.o.AllowNonRestoredState {
 				return s.fail(
@@ -200,7 +196,7 @@ func (s *starting) mapStores() error {
 		if err := s.compatible(was, now); err != nil {
 			return err
 		}
-		s.stores = append(s.stores, restoredStore{was: was, sub: sub, now: now})
+		s.stores = append(s.stores, restoredStore{was: was, now: now})
 	}
 	for _, sub := range s.app.plan.Subtopologies {
 		for _, st := range sub.Stores {
@@ -213,15 +209,15 @@ func (s *starting) mapStores() error {
 	return nil
 }
 
-func (s *starting) storeOf(name string) (*processor.Subtopology, *processor.StoreSpec) {
+func (s *starting) storeOf(name string) *processor.StoreSpec {
 	for _, sub := range s.app.plan.Subtopologies {
 		for _, st := range sub.Stores {
 			if st.Name == name {
-				return sub, st
+				return st
 			}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // compatible says why rows of a store of before are none of the store of today.
@@ -282,15 +278,8 @@ func (s *starting) nobodyRuns(ctx context.Context, committed map[record.TopicPar
 	if err != nil || members == 0 {
 		return err
 	}
-	var departed []string
-	for _, o := range committed {
-		if m, err := eos.ParseMetadata(o.Metadata); err == nil && m.Departed != "" {
-			departed = append(departed, m.Departed)
-		}
-	}
-	if len(departed) > 0 {
-		slices.Sort(departed)
-		if err := s.admin.RemoveMembers(ctx, group, slices.Compact(departed)); err != nil {
+	if departed := departedIn(committed, ""); len(departed) > 0 {
+		if err := s.admin.RemoveMembers(ctx, group, departed); err != nil {
 			return err
 		}
 		if _, members, err = s.admin.GroupState(ctx, group); err != nil || members == 0 {

@@ -241,6 +241,7 @@ func (c *clocks) all() iter.Seq[record.Raw] {
 
 // writeInFlight writes what was between sub-topologies to the topics where it was.
 func (s *starting) writeInFlight(ctx context.Context, w *startWriter) error {
+	had := s.partitionsBefore()
 	for rec, err := range s.inFlight(ctx) {
 		if err != nil {
 			return err
@@ -254,7 +255,7 @@ func (s *starting) writeInFlight(ctx context.Context, w *startWriter) error {
 				"make the savepoint when nothing is in flight, or drop them with AllowNonRestoredState")
 		}
 		topic := s.topics.physical(logical)
-		before, now := s.partitionsBefore(rec.Topic), s.topics.partitions[topic]
+		before, now := had[rec.Topic], s.topics.partitions[topic]
 		tp := record.TopicPartition{Topic: topic, Partition: rec.Partition}
 		switch {
 		case before == now:
