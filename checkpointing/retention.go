@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path"
 	"slices"
 	"strings"
 
@@ -90,12 +91,27 @@ func (c *Cleaner) checkpoints(ctx context.Context, action Clean, done *Cleaned) 
 	if err := deleteObjects(ctx, c.Checkpoints, files, done); err != nil {
 		return err
 	}
+	if err := c.late(ctx, files, needed); err != nil {
+		return err
+	}
 	// What is needed is there: who still writes it has died, or writes what another has published.
 	swept, err := storage.Sweep(ctx, c.Checkpoints, prefix, func(name string) bool {
 		return mine(name) && !awaited[name]
 	})
 	done.Remains += len(swept)
 	return err
+}
+
+// late deletes the manifests of the checkpoints whose files were deleted, though they had none before: one of a
+// coordinator that is deposed, and does not know it, may have come meanwhile.
+func (c *Cleaner) late(ctx context.Context, files []storage.Object, needed map[string]bool) error {
+	var names []string
+	for _, o := range files {
+		if name := ManifestName(path.Dir(o.Name)); !needed[name] && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return c.Checkpoints.Delete(ctx, names...)
 }
 
 // needed returns the names of what the given checkpoints consist of, and of what later ones may consist of. Of those,
