@@ -122,6 +122,18 @@ func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int32, topi
 	})
 }
 
+// DeleteTopics deletes topics, of a test that would fill the broker if it was done often.
+func (c *Cluster) DeleteTopics(t testing.TB, topics ...string) {
+	t.Helper()
+	admin, done := c.admin(t)
+	defer done()
+	for _, topic := range topics {
+		if err := admin.DeleteTopic(topic); err != nil {
+			t.Errorf("broker: delete topic %s: %v", topic, err)
+		}
+	}
+}
+
 // Topics returns the names of all topics.
 func (c *Cluster) Topics(t testing.TB) []string {
 	t.Helper()
