@@ -142,12 +142,22 @@ func (c *chaos) pause() {
 
 // kill is kill -9.
 func (c *chaos) kill(i int) {
-	select {
-	case <-c.instances[i].ended:
-		require.FailNowf(c.t, "a process has ended by itself", "instance %s", c.instances[i].name)
-	default:
-	}
+	c.alive()
 	c.instances[i].kill()
+}
+
+// alive sees that no process has ended that nobody has ended.
+func (c *chaos) alive() {
+	c.t.Helper()
+	for _, i := range c.instances {
+		select {
+		case <-i.ended:
+			log := i.lines()
+			require.FailNow(c.t, "a process has ended by itself", "instance %s (pid %d): %s", i.name, i.cmd.Process.Pid,
+				log[max(0, len(log)-1):])
+		default:
+		}
+	}
 }
 
 // wipe takes the disk of a process that was killed. The embedded broker may count a static member twice that comes back
@@ -216,8 +226,9 @@ func (c *chaos) damage() (name string) {
 // None of it may be used.
 func (c *chaos) loseAll() {
 	c.did["all lost"]++
+	c.alive()
 	for i := range c.instances {
-		c.kill(i)
+		c.instances[i].kill()
 	}
 	for i := range c.instances {
 		c.wipe(i)

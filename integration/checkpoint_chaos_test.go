@@ -86,6 +86,11 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	told, err := json.Marshal(l)
 	require.NoError(t, err)
 	t.Logf("life: %s", told)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what happened: %v", c.did)
+		}
+	})
 	return c
 }
 
@@ -111,6 +116,7 @@ func (c *chaos) run() {
 	c.verify(false)
 	require.NoError(c.t, os.WriteFile(c.life.Calm, nil, 0o600))
 	c.checkpoint(control, false)
+	c.alive()
 	stop()
 	c.drain(c.app)
 	c.checkOutputs(c.app, c.life.First, c.life.Second)
@@ -125,6 +131,7 @@ func (c *chaos) run() {
 		clone = c.clone(good[c.r.IntN(len(good))])
 	}
 	c.tidy(control)
+	c.alive()
 	for _, i := range c.instances {
 		i.stop()
 	}

@@ -109,9 +109,51 @@ func (c *chaos) checkOutputs(app, first, second string) {
 				break
 			}
 		}
+		if len(outputs) != c.sent {
+			require.FailNowf(c.t, "each input record has exactly one output", "%d outputs in %s:\n%s", len(outputs), topic,
+				c.traces(app, outputs))
+		}
 		checkCounts(c.t, outputs, c.sent)
 	}
 	c.checkTotals(app)
+}
+
+// traces says where records were lost or doubled: for each word, or initial, that has another number of outputs than it
+// should, what each topic has of it.
+func (c *chaos) traces(app string, outputs []broker.Record) string {
+	wrong := make(map[string]int)
+	for _, r := range outputs {
+		wrong[string(r.Key)]++
+	}
+	for key, n := range c.words {
+		wrong[key] -= int(n)
+	}
+	for key, n := range c.initials {
+		wrong[key] -= int(n)
+	}
+	var b strings.Builder
+	in := c.cluster.ReadCommitted(c.t, c.in)
+	fmt.Fprintf(&b, "%d records were sent, %d are in the input\n", c.sent, len(in))
+	byWord := c.cluster.ReadCommitted(c.t, app+"-by-word-repartition")
+	byInitial := c.cluster.ReadCommitted(c.t, app+"-by-initial-repartition")
+	for key, n := range wrong {
+		if n == 0 || n == -int(c.words[key]+c.initials[key]) { // the other topic's
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %+d", key, n)
+		for name, records := range map[string][]broker.Record{
+			"in": in, "by-word": byWord, "by-initial": byInitial, "out": outputs,
+		} {
+			fmt.Fprintf(&b, "\n  %s", name)
+			for _, r := range records {
+				if string(r.Key) == key || string(r.Value) == key {
+					fmt.Fprintf(&b, " %d:%d=%q", r.Partition, r.Offset, r.Value)
+				}
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // checkTotals compares the changelogs of an application with what the input amounts to.

@@ -122,7 +122,7 @@ func (r *impatientReader) Read(p []byte) (int, error) {
 	r.w.timer.Reset(r.w.s.limit)
 	n, err := r.r.Read(p)
 	r.w.timer.Stop()
-	if err == io.EOF { //nolint:errorlint // io.EOF is an answer and never wrapped
+	if err == io.EOF {
 		return n, err
 	}
 	return n, r.w.explain(err)

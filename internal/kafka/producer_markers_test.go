@@ -301,8 +301,7 @@ func TestForgottenEndIsNotGuessed(t *testing.T) {
 	}
 }
 
-// What looks like a lost marker is none if the id was used meanwhile: by its owner, who was taken for dead and is not, or
-// by another that ends the same transaction.
+// What looks like a lost marker is none if the id was used meanwhile: by its owner, who was taken for dead and is not.
 func TestTransactionThatBeginsMeanwhileHasLostNothing(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"Empty", "CompleteCommit", "CompleteAbort"} {
