@@ -55,6 +55,8 @@ func config() *sarama.Config {
 	conf.Metadata.AllowAutoTopicCreation = false
 	conf.Producer.Return.Successes = true
 	conf.Producer.RequiredAcks = sarama.WaitForAll
+	conf.Producer.Idempotent = true // else a request that is sent again may double records, and tests count them
+	conf.Net.MaxOpenRequests = 1
 	conf.Producer.Partitioner = func(topic string) sarama.Partitioner {
 		return &partitioner{byKey: sarama.NewMurmur2Partitioner(topic)}
 	}
