@@ -134,7 +134,7 @@ func (c *chaos) pause() {
 	case 0:
 		<-time.After(ms(c.r.IntN(300)))
 	case 1:
-		if c.life.SessionMs < 2000 {
+		if c.life.SessionMs == shortSessionMs {
 			<-time.After(ms(c.life.SessionMs + c.r.IntN(400)))
 		}
 	}

@@ -43,10 +43,13 @@ type chaosLife struct {
 	AlignedTimeoutMs, ChainMax, FaultsPerMille, UploadBytes int
 }
 
+// shortSessionMs is as long as a busy machine may keep a process waiting.
+const shortSessionMs = 2000
+
 func drawLife(r *rand.Rand) chaosLife {
 	l := chaosLife{
 		Workers: 1 + r.IntN(2), CommitMs: 15 + r.IntN(50), FlushMs: 100 + r.IntN(200),
-		SessionMs: []int{1200, 4000}[r.IntN(2)], IntervalMs: 80 + r.IntN(120), TimeoutMs: 1000 + r.IntN(1000),
+		SessionMs: []int{shortSessionMs, 5000}[r.IntN(2)], IntervalMs: 80 + r.IntN(120), TimeoutMs: 1000 + r.IntN(1000),
 		MaxConcurrent: 1 + r.IntN(3), Retained: 1 + r.IntN(3), Unaligned: r.IntN(2) == 0, Incremental: r.IntN(3) > 0,
 		ChainMax: 2 + r.IntN(6),
 	}

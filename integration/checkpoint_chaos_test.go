@@ -30,7 +30,7 @@ const (
 	// chaosTime bounds TestCheckpointChaos if the number of runs is not given.
 	chaosTime = 10 * time.Second
 	// chaosPatience bounds each wait in it; the session of a dead process is part of some.
-	chaosPatience = time.Minute
+	chaosPatience = 2 * time.Minute
 )
 
 // TestCheckpointChaos makes checkpoints while everything fails that may. Three processes count under load, their

@@ -25,7 +25,7 @@ func (c *chaos) checkpoint(control *tidemark.Control, full bool) tidemark.Snapsh
 	ctx, cancel := context.WithTimeout(c.t.Context(), chaosPatience)
 	defer cancel()
 	for {
-		made, err := control.TriggerCheckpoint(ctx, tidemark.CheckpointOptions{Full: full})
+		made, err := control.TriggerCheckpoint(ctx, tidemark.CheckpointOptions{Full: full, Timeout: 20 * time.Second})
 		if err == nil {
 			return made
 		}
