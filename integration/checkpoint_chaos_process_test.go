@@ -96,8 +96,9 @@ func runChaosInstance(told string) error {
 	app, err := tidemark.New(hops(l.In, l.First, l.Second), tidemark.Config{
 		ApplicationID: l.ApplicationID, Brokers: l.Brokers, StateDir: os.Getenv(chaosStateEnv), Workers: l.Workers,
 		CacheBytesMax: -1, CommitInterval: ms(l.CommitMs), FlushInterval: ms(l.FlushMs), SessionTimeout: ms(l.SessionMs),
-		// The embedded broker waits that long for dead members if all are killed in the middle of a rebalance.
-		RebalanceTimeout: 4 * time.Second,
+		// The embedded broker waits that long for dead members if all are killed in the middle of a rebalance, and readers of
+		// repartition topics do for the transaction of a machine that is lost, if no task with state has a part in it.
+		RebalanceTimeout: 4 * time.Second, TransactionTimeout: 4 * time.Second,
 		Checkpointing: checkpointing.Config{
 			Storage: l.faulty(faults), Interval: ms(l.IntervalMs), Timeout: ms(l.TimeoutMs), MaxConcurrent: l.MaxConcurrent,
 			Retained: l.Retained, Unaligned: l.Unaligned, AlignedTimeout: ms(l.AlignedTimeoutMs), Incremental: l.Incremental,

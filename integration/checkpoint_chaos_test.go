@@ -81,6 +81,9 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	l.ApplicationID, l.Brokers, l.In, l.First, l.Second = c.app, c.cluster.Bootstrap(), c.in, c.out, broker.Name(t, "out2")
 	l.Storage, l.Calm = t.TempDir(), filepath.Join(t.TempDir(), "calm")
 	c.session = ms(l.SessionMs)
+	if c.cluster.Real() { // commits take their time there
+		l.TimeoutMs *= 3
+	}
 	c.cluster.CreateTopic(t, l.Second, c.partitions, nil)
 	t.Cleanup(c.deleteTopics)
 	told, err := json.Marshal(l)
