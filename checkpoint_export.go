@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
+	"github.com/tidemarkio/tidemark/checkpointing/storage"
 	"github.com/tidemarkio/tidemark/internal/kafka"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
@@ -109,7 +110,13 @@ func (m *checkpoints) clean(ctx context.Context, c checkpointing.Clean) error {
 // stored looks what the storages hold.
 func (m *checkpoints) stored(ctx context.Context) (checkpointing.Stored, error) {
 	c := &m.cfg.Checkpointing
-	return checkpointing.ScanStored(ctx, m.cfg.ApplicationID, c.Storage, c.SavepointStorage)
+	impatient := func(s storage.Storage) storage.Storage {
+		if s == nil {
+			return nil
+		}
+		return storage.LimitStalls(s, stallMax(c)) // who waits for it does not hear that another coordinates by now
+	}
+	return checkpointing.ScanStored(ctx, m.cfg.ApplicationID, impatient(c.Storage), impatient(c.SavepointStorage))
 }
 
 // application is what a manifest says of this application.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/checkpointing/storage"
@@ -24,7 +25,7 @@ func (in *incarnation) newSnapshots() (worker.Snapshots, error) {
 	}
 	s := &snapshots{loader: checkpointing.Loader{
 		Storages: []storage.Storage{cfg.Storage, cfg.SavepointStorage}, ApplicationID: in.app.cfg.ApplicationID,
-		Fits: in.fits,
+		Fits: in.fits, StallMax: stallMax(cfg),
 	}}
 	var err error
 	if s.loader.Cipher, err = cipherOf(cfg); err != nil {
@@ -32,6 +33,10 @@ func (in *incarnation) newSnapshots() (worker.Snapshots, error) {
 	}
 	return s, nil
 }
+
+// stallMax is how long a storage may get nowhere when a task or a coordinator begins: the former has its changelogs,
+// and the latter begins again.
+func stallMax(cfg *checkpointing.Config) time.Duration { return min(cfg.Timeout, 30*time.Second) }
 
 // cipherOf returns what snapshots are encrypted with, nil if they are not.
 func cipherOf(cfg *checkpointing.Config) (*storage.Cipher, error) {

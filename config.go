@@ -81,8 +81,9 @@ type Config struct {
 	MaxTaskIdle time.Duration
 
 	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). A new owner
-	// ends a dead one's transaction without waiting for it. Rounded down to 10 ms: the last digit is in use, see
-	// docs/format/transaction-timeout.md. At least 100 ms, defaults to 60 s.
+	// ends a dead one's transaction without waiting for it; but if only tasks without state had written in it, and the
+	// process does not come back with its state directory, who reads what they wrote waits so long. Rounded down to
+	// 10 ms: the last digit is in use, see docs/format/transaction-timeout.md. At least 100 ms, defaults to 60 s.
 	TransactionTimeout time.Duration
 	// MaxRequestBytes bounds one record batch (max.request.size). Defaults to 1 MiB less a little, as the broker's
 	// max.message.bytes does.

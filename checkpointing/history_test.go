@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/checkpointing/storage"
+	"github.com/tidemarkio/tidemark/checkpointing/storage/dir"
 	"github.com/tidemarkio/tidemark/checkpointing/storage/mem"
 	"github.com/tidemarkio/tidemark/checkpointing/storage/storagetest"
 	"github.com/tidemarkio/tidemark/record"
@@ -333,6 +335,40 @@ func TestCleanKeepsWhatItDoesNotKnow(t *testing.T) {
 	_, err = c.Clean(t.Context(), Clean{Below: 4})
 	require.NoError(t, err)
 	require.Empty(t, objects(t, s), "nothing is retained")
+}
+
+// Writers that died leave something beside what another has published, too. What is still to come stays.
+func TestCleanSweepsBesideWhatIsNeeded(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	s := dir.New(root)
+	threeCheckpoints(t, s)
+	beside := "app/chk-3/0_0-9-full-00000001.snap"
+	m, err := Load(t.Context(), s, "app/chk-3")
+	require.NoError(t, err)
+	m.Tasks[0].Beside = []string{beside}
+	require.NoError(t, s.Delete(t.Context(), ManifestName(m.Location)))
+	require.NoError(t, PublishManifest(t.Context(), s, m))
+	begin := func(name string) storage.Writer {
+		w, err := s.Create(t.Context(), name, storage.CreateOptions{})
+		require.NoError(t, err)
+		_, err = w.Write([]byte("half of it"))
+		require.NoError(t, err)
+		return w
+	}
+	begin("app/chk-3/MANIFEST.json")
+	begin(m.Tasks[0].Files[0].Name)
+	begin("app/chk-4/MANIFEST.json") // in progress
+	waited := begin(beside)
+	c := Cleaner{ApplicationID: "app", Checkpoints: s}
+	done, err := c.Clean(t.Context(), Clean{Retained: []int64{3}, InProgress: []int64{4}, Below: 5})
+	require.NoError(t, err)
+	require.Equal(t, 2, done.Remains)
+	require.NoError(t, waited.Commit(t.Context()))
+	left, err := filepath.Glob(filepath.Join(root, "app", "*", "*~*"))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "that of the checkpoint in progress: %v", left)
+	require.NoError(t, (Files{Storage: s}).Verify(t.Context(), m))
 }
 
 func TestCleanFoldersOfSavepoints(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing/storage"
 	"github.com/tidemarkio/tidemark/record"
@@ -252,10 +253,13 @@ type Loader struct {
 	Fits func(m *Manifest) error
 	// Read is that of [Files].
 	Read func(task record.TaskID, bytes int)
+	// StallMax is how long a storage may get nowhere before it is passed over: [storage.LimitStalls]. 0: it is waited for.
+	StallMax time.Duration
 
 	mu struct {
 		sync.Mutex
 		manifests map[manifestKey]*Manifest
+		impatient map[int]storage.Storage // by place in Storages
 	}
 }
 
@@ -274,6 +278,7 @@ func (l *Loader) Candidates(ctx context.Context, id record.TaskID) ([]Candidate,
 		if s == nil || slices.ContainsFunc(l.Storages[:i], func(other storage.Storage) bool { return same(other, s) }) {
 			continue
 		}
+		s = l.storage(i)
 		found, err := list(ctx, s, l.ApplicationID, func(location string) (*Manifest, error) {
 			return l.load(ctx, i, location)
 		})
@@ -291,6 +296,24 @@ func (l *Loader) Candidates(ctx context.Context, id record.TaskID) ([]Candidate,
 	return all, errors.Join(errs...)
 }
 
+// storage returns one of the storages, as it is asked: all tasks learn that it has stalled.
+func (l *Loader) storage(i int) storage.Storage {
+	if l.StallMax <= 0 {
+		return l.Storages[i]
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.impatient == nil {
+		l.mu.impatient = make(map[int]storage.Storage)
+	}
+	s := l.mu.impatient[i]
+	if s == nil {
+		s = storage.LimitStalls(l.Storages[i], l.StallMax)
+		l.mu.impatient[i] = s
+	}
+	return s
+}
+
 // load reads a manifest once: all tasks of an instance ask for the same ones.
 func (l *Loader) load(ctx context.Context, i int, location string) (*Manifest, error) {
 	at := manifestKey{i, location}
@@ -300,7 +323,7 @@ func (l *Loader) load(ctx context.Context, i int, location string) (*Manifest, e
 	if m != nil {
 		return m, nil
 	}
-	m, err := loadOf(ctx, l.Storages[i], location, l.ApplicationID)
+	m, err := loadOf(ctx, l.storage(i), location, l.ApplicationID)
 	if err != nil {
 		return nil, err
 	}

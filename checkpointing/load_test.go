@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -193,6 +195,38 @@ func TestCandidatesWithDamage(t *testing.T) {
 				require.True(t, ok)
 			}
 			require.Positive(t, usable)
+		})
+	}
+}
+
+// A storage that hangs is passed over, and waited for once: not for each manifest, and not for each task.
+func TestCandidatesOfAStorageThatHangs(t *testing.T) {
+	for name, op := range map[string]storagetest.Op{"list": storagetest.OnList, "open": storagetest.OnOpen} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := storagetest.NewFaulty(mem.New())
+				f, _ := threeCheckpoints(t, s)
+				l := &Loader{Storages: []storage.Storage{s, s}, ApplicationID: "app", StallMax: time.Minute}
+				s.Arm(op, "", storagetest.Hang, 0, -1)
+				began := time.Now()
+				for range 3 {
+					all, err := l.Candidates(t.Context(), f.id)
+					for _, c := range all {
+						require.ErrorIs(t, c.Err, storage.ErrStalled)
+						err = c.Err
+					}
+					require.ErrorIs(t, err, storage.ErrStalled)
+				}
+				require.Equal(t, time.Minute, time.Since(began))
+				s.Disarm()
+				<-time.After(time.Minute)
+				all, err := l.Candidates(t.Context(), f.id)
+				require.NoError(t, err)
+				require.Len(t, all, 3)
+				for _, c := range all {
+					require.NoError(t, c.Err)
+				}
+			})
 		})
 	}
 }

@@ -221,6 +221,42 @@ func TestPublishChecksItsFiles(t *testing.T) {
 	require.ErrorContains(t, PublishManifest(t.Context(), s, &other), "holds checkpoint 1 of application")
 }
 
+// A coordinator that was stopped in the middle of publishing, was taken for dead, and goes on: whether its successor
+// deletes the files before the manifest comes or just after it, no manifest is left without its files.
+func TestPublishWhileItIsGivenUp(t *testing.T) {
+	t.Parallel()
+	begin := func() (*storagetest.Faulty, *Manifest) {
+		s := storagetest.NewFaulty(mem.New())
+		tr, f := testTrigger(1, 0), newFakeTask(0)
+		f.set("a", "x")
+		return s, testManifest(tr, exportCut(t, newTestExporter(t, Config{Storage: s}), tr, f))
+	}
+	giveUp := func(s storage.Storage) {
+		_, err := (&Cleaner{ApplicationID: "app", Checkpoints: s}).Clean(t.Context(), Clean{Below: 2})
+		require.NoError(t, err)
+	}
+
+	s, m := begin()
+	s.Draw(func(op storagetest.Op, _ string) storagetest.Fault {
+		if op == storagetest.OnCreate {
+			giveUp(s.Storage)
+		}
+		return ""
+	})
+	require.ErrorIs(t, PublishManifest(t.Context(), s, m), ErrDamaged)
+	require.Empty(t, objects(t, s.Storage))
+
+	s, m = begin()
+	s.Draw(func(op storagetest.Op, name string) storagetest.Fault {
+		if op == storagetest.OnDelete && strings.HasSuffix(name, snapshotSuffix) {
+			require.NoError(t, PublishManifest(t.Context(), s.Storage, m))
+		}
+		return ""
+	})
+	giveUp(s)
+	require.Empty(t, objects(t, s.Storage))
+}
+
 func TestScanStored(t *testing.T) {
 	t.Parallel()
 	a, b := mem.New(), mem.New()

@@ -38,8 +38,8 @@ func (p *Publish) Manifest(app Application) *Manifest {
 }
 
 // PublishManifest makes a checkpoint or savepoint of the files that m names: it checks that they are there, with their
-// sizes, writes the manifest, unless that is there already, and reads it again. What passes is tried again until ctx
-// ends.
+// sizes, writes the manifest, unless that is there already, reads it again, and checks once more. What passes is tried
+// again until ctx ends.
 func PublishManifest(ctx context.Context, s storage.Storage, m *Manifest) error {
 	if err := m.check(); err != nil {
 		return fmt.Errorf("checkpointing: publish %s: %w", m.Location, err)
@@ -80,7 +80,17 @@ func publish(ctx context.Context, s storage.Storage, m *Manifest, data []byte) e
 		return fmt.Errorf("checkpointing: %s holds %s %d of application %q already", m.Location, there.Kind, there.ID,
 			there.ApplicationID)
 	}
-	return nil
+	return stillThere(ctx, s, m)
+}
+
+// stillThere looks for the files once more: somebody who took us for dead may have given the checkpoint up, and deleted
+// them just before it got its manifest. If that happens later, who deletes them deletes the manifest as well.
+func stillThere(ctx context.Context, s storage.Storage, m *Manifest) error {
+	err := checkFiles(ctx, s, m)
+	if errors.Is(err, ErrDamaged) {
+		err = errors.Join(err, s.Delete(ctx, ManifestName(m.Location)))
+	}
+	return err
 }
 
 // checkFiles finds files that are missing or have another size. A file in flight to the storage when its task died, or

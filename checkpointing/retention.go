@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path"
 	"slices"
 	"strings"
 
@@ -65,7 +66,7 @@ func (c *Cleaner) checkpoints(ctx context.Context, action Clean, done *Cleaned) 
 		return ok && kind == KindCheckpoint && id < action.Below && !slices.Contains(action.InProgress, id)
 	}
 	kept := slices.Concat(action.Retained, action.Bases)
-	needed, err := c.needed(ctx, kept)
+	needed, awaited, err := c.needed(ctx, kept)
 	if err != nil {
 		return err
 	}
@@ -90,16 +91,33 @@ func (c *Cleaner) checkpoints(ctx context.Context, action Clean, done *Cleaned) 
 	if err := deleteObjects(ctx, c.Checkpoints, files, done); err != nil {
 		return err
 	}
+	if err := c.late(ctx, files, needed); err != nil {
+		return err
+	}
+	// What is needed is there: who still writes it has died, or writes what another has published.
 	swept, err := storage.Sweep(ctx, c.Checkpoints, prefix, func(name string) bool {
-		return mine(name) && !needed[name]
+		return mine(name) && !awaited[name]
 	})
 	done.Remains += len(swept)
 	return err
 }
 
-// needed returns the names of what the given checkpoints consist of.
-func (c *Cleaner) needed(ctx context.Context, ids []int64) (map[string]bool, error) {
-	names := make(map[string]bool)
+// late deletes the manifests of the checkpoints whose files were deleted, though they had none before: one of a
+// coordinator that is deposed, and does not know it, may have come meanwhile.
+func (c *Cleaner) late(ctx context.Context, files []storage.Object, needed map[string]bool) error {
+	var names []string
+	for _, o := range files {
+		if name := ManifestName(path.Dir(o.Name)); !needed[name] && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return c.Checkpoints.Delete(ctx, names...)
+}
+
+// needed returns the names of what the given checkpoints consist of, and of what later ones may consist of. Of those,
+// awaited are those that may still be being written.
+func (c *Cleaner) needed(ctx context.Context, ids []int64) (names, awaited map[string]bool, err error) {
+	names, awaited = make(map[string]bool), make(map[string]bool)
 	for _, id := range ids {
 		location := CheckpointFolder(c.ApplicationID, id)
 		if names[ManifestName(location)] {
@@ -107,15 +125,20 @@ func (c *Cleaner) needed(ctx context.Context, ids []int64) (map[string]bool, err
 		}
 		m, err := loadOf(ctx, c.Checkpoints, location, c.ApplicationID)
 		if err != nil {
-			return nil, fmt.Errorf("nothing is deleted, since what checkpoint %d needs is not known: %w", id, err)
+			return nil, nil, fmt.Errorf("nothing is deleted, since what checkpoint %d needs is not known: %w", id, err)
 		}
 		names[ManifestName(location)] = true
 		m.refers(func(name string) bool {
 			names[name] = true
 			return true
 		})
+		for i := range m.Tasks {
+			for _, name := range m.Tasks[i].Beside {
+				awaited[name] = true
+			}
+		}
 	}
-	return names, nil
+	return names, awaited, nil
 }
 
 // folder deletes what a savepoint that was given up has left.

@@ -259,6 +259,32 @@ func TestStorageFails(t *testing.T) {
 	})
 }
 
+// TestStorageHangsAtStart starts instances without local state while the storage does not answer: they restore from
+// changelogs, and checkpoints are made again when it does.
+func TestStorageHangsAtStart(t *testing.T) {
+	s := newScenario(t, broker.Start(t))
+	faulty := storagetest.NewFaulty(mem.New())
+	first := s.run(countTopology(s.in, s.out), s.checkpointed(faulty, 0))
+	first.awaitRunning()
+	s.send(500)
+	s.check()
+	_, err := first.app.TriggerCheckpoint(t.Context(), tidemark.CheckpointOptions{})
+	require.NoError(t, err)
+	first.close()
+	for _, op := range []storagetest.Op{storagetest.OnList, storagetest.OnOpen} {
+		faulty.Arm(op, "", storagetest.Hang, 0, -1)
+		cfg := s.checkpointed(faulty, 100*time.Millisecond)
+		cfg.Checkpointing.Timeout = time.Second
+		a := s.run(countTopology(s.in, s.out), cfg)
+		a.awaitRunning()
+		s.send(300)
+		s.check()
+		faulty.Disarm()
+		a.awaitCheckpoints(1)
+		a.close()
+	}
+}
+
 // TestSavepoint makes savepoints from within and from outside, and ends the application with one.
 func TestSavepoint(t *testing.T) {
 	s := newScenario(t, broker.Start(t))

@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -90,22 +92,30 @@ type instance struct {
 	name    string
 	running chan struct{} // closed once it has tasks and all of them run
 	ended   chan struct{}
-	mu      sync.Mutex
-	log     []string
+	// coordinates says whether it coordinates checkpoints.
+	coordinates atomic.Bool
+	mu          sync.Mutex
+	log         []string
 }
 
 // start starts an instance with a state directory of its own, which outlives it.
 func (s *scenario) start(name, stateDir string) *instance {
 	s.t.Helper()
-	exe, err := os.Executable()
-	require.NoError(s.t, err)
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "TIDEMARK_TEST_INSTANCE=1", "TIDEMARK_TEST_NAME="+name, "TIDEMARK_TEST_APP="+s.app,
+	return s.launch(name, "TIDEMARK_TEST_INSTANCE=1", "TIDEMARK_TEST_NAME="+name, "TIDEMARK_TEST_APP="+s.app,
 		"TIDEMARK_TEST_IN="+s.in, "TIDEMARK_TEST_OUT="+s.out, "TIDEMARK_TEST_STATE="+filepath.Join(stateDir, name),
 		"TIDEMARK_TEST_TOPOLOGY="+s.topology, "TIDEMARK_TEST_GUARANTEE="+s.guarantee,
 		"TIDEMARK_TEST_CHECKPOINTS="+s.checkpoints,
 		fmt.Sprintf("TIDEMARK_TEST_SESSION_MS=%d", s.session.Milliseconds()),
 		"TIDEMARK_TEST_BROKERS="+strings.Join(s.cluster.Bootstrap(), ","))
+}
+
+// launch starts this test binary as an instance, which learns from its environment what to do.
+func (s *scenario) launch(name string, env ...string) *instance {
+	s.t.Helper()
+	exe, err := os.Executable()
+	require.NoError(s.t, err)
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	require.NoError(s.t, err)
@@ -121,6 +131,9 @@ func (s *scenario) start(name, stateDir string) *instance {
 			_, err := fmt.Sscanf(lines.Text(), "TASKS %d %d", &running, &restoring)
 			if err == nil && running > 0 && restoring == 0 {
 				once.Do(func() { close(i.running) })
+			}
+			if told, is := strings.CutPrefix(lines.Text(), "COORDINATES "); is {
+				i.coordinates.Store(told == "true")
 			}
 		}
 	})
@@ -180,6 +193,13 @@ func (i *instance) stop() {
 		i.t.Fatalf("instance %s does not close", i.name)
 	}
 	require.Equal(i.t, 0, i.cmd.ProcessState.ExitCode(), "instance %s", i.name)
+}
+
+// lines returns what it has logged so far.
+func (i *instance) lines() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.log)
 }
 
 func (i *instance) signal(sig syscall.Signal) {

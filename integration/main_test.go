@@ -29,6 +29,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if told := os.Getenv(chaosLifeEnv); told != "" {
+		if err := runChaosInstance(told); err != nil {
+			fmt.Fprintln(os.Stderr, "instance:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -84,12 +91,16 @@ func runInstance() error {
 	if err != nil {
 		return err
 	}
-	go func() {
-		for range time.Tick(50 * time.Millisecond) {
-			if s, err := app.Status(ctx); err == nil {
-				fmt.Println("TASKS", s.Running, s.Restoring)
-			}
-		}
-	}()
+	go tell(ctx, app)
 	return app.Run(ctx)
+}
+
+// tell has the test know how the instance is.
+func tell(ctx context.Context, app *tidemark.App) {
+	for range time.Tick(50 * time.Millisecond) {
+		if s, err := app.Status(ctx); err == nil {
+			fmt.Println("TASKS", s.Running, s.Restoring)
+			fmt.Println("COORDINATES", s.Checkpoints.Coordinator)
+		}
+	}
 }

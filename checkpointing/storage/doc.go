@@ -2,7 +2,8 @@
 //
 //	exporter, coordinator ──► RateLimit ──► Encrypt ──► Storage ──► a directory   (package dir)
 //	                                                        │──► an S3 bucket     (package s3)
-//	restore, retention, CLI  ◄──────────────────────────────┘──► memory, for tests (package mem)
+//	restore ◄── LimitStalls ◄───────────────────────────────┤──► memory, for tests (package mem)
+//	retention, CLI  ◄───────────────────────────────────────┘
 //
 // A [Storage] keeps objects under names such as word-count/chk-17/0_3-52-full.snap. An object is there whole or not at
 // all, and is never changed. Package storagetest has the acceptance suite, which a backend of yours should pass too,

@@ -25,6 +25,7 @@ func TestWrappersAreStorages(t *testing.T) {
 		"both": func(s storage.Storage) storage.Storage {
 			return storage.RateLimit(storage.Encrypt(s, newCipher(t, 1)), 1<<40)
 		},
+		"stalls": func(s storage.Storage) storage.Storage { return storage.LimitStalls(s, time.Minute) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

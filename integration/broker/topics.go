@@ -55,6 +55,8 @@ func config() *sarama.Config {
 	conf.Metadata.AllowAutoTopicCreation = false
 	conf.Producer.Return.Successes = true
 	conf.Producer.RequiredAcks = sarama.WaitForAll
+	conf.Producer.Idempotent = true // else a request that is sent again may double records, and tests count them
+	conf.Net.MaxOpenRequests = 1
 	conf.Producer.Partitioner = func(topic string) sarama.Partitioner {
 		return &partitioner{byKey: sarama.NewMurmur2Partitioner(topic)}
 	}
@@ -120,6 +122,18 @@ func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int32, topi
 		}
 		return err
 	})
+}
+
+// DeleteTopics deletes topics, of a test that would fill the broker if it was done often.
+func (c *Cluster) DeleteTopics(t testing.TB, topics ...string) {
+	t.Helper()
+	admin, done := c.admin(t)
+	defer done()
+	for _, topic := range topics {
+		if err := admin.DeleteTopic(topic); err != nil {
+			t.Errorf("broker: delete topic %s: %v", topic, err)
+		}
+	}
 }
 
 // Topics returns the names of all topics.

@@ -29,5 +29,8 @@ func (c Clock) NewTimer(d time.Duration) *time.Timer { return time.NewTimer(d) }
 // NewTicker makes a ticker.
 func (c Clock) NewTicker(d time.Duration) *time.Ticker { return time.NewTicker(d) }
 
+// AfterFunc calls f after d, in a goroutine of its own, unless the timer is stopped before.
+func (c Clock) AfterFunc(d time.Duration, f func()) *time.Timer { return time.AfterFunc(d, f) }
+
 // Since returns the time passed since t.
 func (c Clock) Since(t time.Time) time.Duration { return c.now().Sub(t) }

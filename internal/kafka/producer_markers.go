@@ -144,6 +144,14 @@ func (p *Producer) endLastAndAcquire(ctx context.Context) error {
 	if len(open) == 0 && !offsets {
 		return p.acquire(ctx, mark(p.cfg.TransactionTimeout, fateUnknown))
 	}
+	// Or a transaction has begun since: of the owner, who was taken for dead and is not.
+	again, err := p.last(ctx)
+	if err != nil {
+		return err
+	}
+	if again != last {
+		return sarama.ErrConcurrentTransactions // look again
+	}
 	if last.fate == fateUnknown {
 		return fmt.Errorf("its last transaction is still open in %v (group offsets: %t), but its coordinator has ended it "+
 			"and forgotten how: %w: end it by hand with kafka-transactions abort, or commit if its offsets were committed",

@@ -34,8 +34,8 @@ type lostMarkers struct {
 	log     []string
 	// cut ends the connection instead of answering a request, with the effect of that request (late) or without.
 	cut map[kmsg.Key]cutting
-	// onCut is called when it did.
-	onCut func()
+	// onCut is called when it did, onLook before a look-up of open transactions is answered.
+	onCut, onLook func()
 	// stale is how many look-ups of open transactions find no leader.
 	stale int
 }
@@ -51,7 +51,7 @@ func loseMarkers(env producerEnv, p *Producer, state string, tps ...record.Topic
 	l := &lostMarkers{
 		fake: env.fake, id: p.id, epoch: p.epoch, state: state, timeout: int32(p.cfg.TransactionTimeout.Milliseconds()),
 		open: make(map[record.TopicPartition]bool), added: make(map[record.TopicPartition]bool),
-		cut: make(map[kmsg.Key]cutting), onCut: func() {},
+		cut: make(map[kmsg.Key]cutting), onCut: func() {}, onLook: func() {},
 	}
 	for _, tp := range tps {
 		l.open[tp] = true
@@ -123,6 +123,7 @@ func (l *lostMarkers) describeProducers(r kmsg.Request) (kmsg.Response, bool, er
 	if !ok {
 		return nil, false, nil
 	}
+	l.onLook()
 	res := kmsg.NewPtrDescribeProducersResponse()
 	res.Version = req.Version
 	for _, t := range req.Topics {
@@ -296,6 +297,32 @@ func TestForgottenEndIsNotGuessed(t *testing.T) {
 			require.ErrorContains(t, err, lost.String())
 			did, _ := l.did()
 			require.Empty(t, did)
+		})
+	}
+}
+
+// What looks like a lost marker is none if the id was used meanwhile: by its owner, who was taken for dead and is not.
+func TestTransactionThatBeginsMeanwhileHasLostNothing(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{"Empty", "CompleteCommit", "CompleteAbort"} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			env := newFake(t)
+			written := part(env.topic(t, 1, nil), 0)
+			p := env.transactional(t, func(cfg *ProducerConfig) {
+				cfg.Suspects = func() []record.TopicPartition { return []record.TopicPartition{written} }
+			})
+			l := loseMarkers(env, p, state)
+			begun := false
+			l.onLook = func() {
+				if !begun {
+					begun, l.state, l.open[written], l.added[written] = true, "Ongoing", true, true
+				}
+			}
+			require.NoError(t, p.Init(testContext(t)))
+			did, left := l.did()
+			require.Equal(t, []string{"end commit=false"}, did)
+			require.Zero(t, left)
 		})
 	}
 }

@@ -57,6 +57,7 @@ type Faulty struct {
 	storage.Storage
 	mu struct {
 		sync.Mutex
+		draw  func(op Op, name string) Fault
 		rules []*rule
 		calls map[Op]int
 		hits  int
@@ -86,11 +87,19 @@ func (f *Faulty) Arm(op Op, part string, fault Fault, skip, times int) {
 	f.mu.rules = append(f.mu.rules, &rule{op: op, name: part, fault: fault, skip: skip, times: times})
 }
 
+// Draw has draw decide about the calls that no rule of Arm hits: it returns the fault, "" for none, and may take its
+// time. It is called by several goroutines.
+func (f *Faulty) Draw(draw func(op Op, name string) Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.draw = draw
+}
+
 // Disarm ends all faults; what hangs goes on hanging.
 func (f *Faulty) Disarm() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mu.rules = nil
+	f.mu.rules, f.mu.draw = nil, nil
 }
 
 // Hits counts the faults so far.
@@ -109,6 +118,20 @@ func (f *Faulty) Calls(op Op) int {
 
 // next returns the fault that hits a call; empty if none does.
 func (f *Faulty) next(op Op, name string) Fault {
+	fault, draw := f.armed(op, name)
+	if fault != "" || draw == nil {
+		return fault
+	}
+	if fault = draw(op, name); fault != "" {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.mu.hits++
+	}
+	return fault
+}
+
+// armed returns the fault that a rule has for a call, or who decides else.
+func (f *Faulty) armed(op Op, name string) (Fault, func(op Op, name string) Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.calls[op]++
@@ -120,10 +143,10 @@ func (f *Faulty) next(op Op, name string) Fault {
 		default:
 			r.times--
 			f.mu.hits++
-			return r.fault
+			return r.fault, nil
 		}
 	}
-	return ""
+	return "", f.mu.draw
 }
 
 // fail carries out the faults that every operation may have.
