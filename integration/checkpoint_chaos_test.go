@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,17 +20,8 @@ import (
 	"github.com/tidemarkio/tidemark/integration/broker"
 )
 
-var (
-	runs = flag.Int("runs", 0, "`runs` of TestCheckpointChaos; 0: as many as there is time for")
-	seed = flag.Uint64("seed", 1, "`seed` of the first of them; each further one has the next")
-)
-
-const (
-	// chaosTime bounds TestCheckpointChaos if the number of runs is not given.
-	chaosTime = 10 * time.Second
-	// chaosPatience bounds each wait in it; the session of a dead process is part of some.
-	chaosPatience = 2 * time.Minute
-)
+// chaosPatience bounds each wait of TestCheckpointChaos; the session of a dead process is part of some.
+const chaosPatience = 2 * time.Minute
 
 // TestCheckpointChaos makes checkpoints while everything fails that may. Three processes count under load, their
 // storage refuses, hangs, is full and lies, processes are killed at the worst moments, lose their state, and find
@@ -43,15 +33,7 @@ const (
 //
 //	go test ./integration -run TestCheckpointChaos -v -runs 100 -seed 1
 func TestCheckpointChaos(t *testing.T) {
-	began, n, failed := time.Now(), 0, []uint64(nil)
-	for at := *seed; *runs > 0 && n < *runs || *runs == 0 && time.Since(began) < chaosTime; at++ {
-		n++
-		if !t.Run(fmt.Sprintf("seed-%d", at), func(t *testing.T) { newChaos(t, at).run() }) {
-			failed = append(failed, at)
-		}
-	}
-	t.Logf("%d runs, seeds %d to %d, in %s; failed: %v", n, *seed, *seed+uint64(n)-1,
-		time.Since(began).Round(time.Millisecond), failed)
+	ofSeeds(t, func(t *testing.T, seed uint64) { newChaos(t, seed).run() })
 }
 
 // chaos is one run.

@@ -30,7 +30,8 @@ import (
 //
 //	go test ./integration -run TestConsistentCut -v -runs 200 -seed 1
 func TestConsistentCut(t *testing.T) {
-	ofSeeds(t, func(t *testing.T, r *rand.Rand) {
+	ofSeeds(t, func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 0))
 		c := newCut(t, r)
 		c.runOriginal()
 		c.runClone(c.locations[r.IntN(len(c.locations))])
