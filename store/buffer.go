@@ -36,6 +36,8 @@ type buffer[V any] struct {
 
 	active *table[V]
 	frozen *table[V] // nil before the first freeze
+	// next brings the table that the next freeze begins with, if one was prepared.
+	next chan *table[V]
 
 	// dirty are the entries that the active epoch wrote, each once.
 	dirty []uint32
@@ -543,8 +545,7 @@ func (b *buffer[V]) UncommittedBytes() int { return b.dirtyBytes + b.sealedBytes
 // sure that the last frozen table was flushed.
 func (b *buffer[V]) freeze() {
 	old := b.active
-	// As many keys again are likely, and growing a table copies it.
-	t := newTable[V](len(b.prefix), len(old.entries))
+	t := b.newActive()
 	for p := range b.log {
 		if !b.live(p) {
 			b.log[p] = noEntry
@@ -578,6 +579,33 @@ func (b *buffer[V]) freeze() {
 	}
 	old.index = nil
 	b.frozen, b.active = old, t
+}
+
+// newActive returns an empty table. As many keys again as in the last one are likely, and growing a table copies it.
+func (b *buffer[V]) newActive() *table[V] {
+	if b.next == nil {
+		return newTable[V](len(b.prefix), len(b.active.entries))
+	}
+	t := <-b.next
+	b.next = nil
+	return t
+}
+
+// prepareEntriesMin is from where on making a table takes longer than handing one over.
+const prepareEntriesMin = 4096
+
+// prepare makes room for a million keys in the ten milliseconds before a cut, and not in it.
+func (b *buffer[V]) prepare(wanted bool) {
+	prefix, entries := len(b.prefix), len(b.active.entries)
+	if !wanted || b.next != nil || entries < prepareEntriesMin {
+		if !wanted {
+			b.next = nil
+		}
+		return
+	}
+	next := make(chan *table[V], 1)
+	b.next = next
+	go func() { next <- newTable[V](prefix, entries) }()
 }
 
 // committedCount is how many entries a freeze would hand to a flush.
@@ -635,6 +663,8 @@ type layered interface {
 	// mostlyExpired reports that a flush would free most of the store's memory.
 	mostlyExpired() bool
 	cachedUpdates() int
+	// prepare makes ready, beside the task, what the next freeze needs; false drops it.
+	prepare(bool)
 	freeze()
 	frozenTable() any
 	// eachFrozen calls yield with the entries of a frozen table, in key order. With expire the engine may be read

@@ -174,7 +174,8 @@ func (c *clocks) committedCount() int {
 	return n
 }
 
-func (c *clocks) freeze() {}
+func (c *clocks) prepare(bool) {}
+func (c *clocks) freeze()      {}
 
 // frozenTable returns the rows that moved since the last flush, in key order.
 func (c *clocks) frozenTable() any {

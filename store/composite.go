@@ -105,6 +105,12 @@ func (c *composite) mostlyExpired() bool {
 	return slices.ContainsFunc(c.parts, func(p part) bool { return p.mostlyExpired() })
 }
 
+func (c *composite) prepare(wanted bool) {
+	for _, p := range c.parts {
+		p.prepare(wanted)
+	}
+}
+
 func (c *composite) freeze() {
 	for _, p := range c.parts {
 		p.freeze()

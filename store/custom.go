@@ -65,6 +65,7 @@ func (c custom) frozenBytes() int    { return 0 }
 func (c custom) committedCount() int { return 0 }
 func (c custom) mostlyExpired() bool { return false }
 func (c custom) cachedUpdates() int  { return 0 }
+func (c custom) prepare(bool)        {}
 func (c custom) freeze()             {}
 func (c custom) frozenTable() any    { return nil }
 

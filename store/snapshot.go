@@ -58,8 +58,14 @@ func newEra() uint64 {
 func sameEra(a, b uint64) bool { return a>>versionBits == b>>versionBits }
 
 // HoldFlushes delays flushes that only age or size ask for, so that a snapshot need not wait for one; not those at
-// twice the limit of memory. false ends it: what is due is flushed at the next commit.
-func (s *Set) HoldFlushes(hold bool) { s.held = hold }
+// twice the limit of memory. false ends it: what is due is flushed at the next commit. It also makes ready what the
+// snapshot needs, so that taking it does not depend on how much was written.
+func (s *Set) HoldFlushes(hold bool) {
+	s.held = hold
+	for _, st := range s.stores {
+		st.prepare(hold)
+	}
+}
 
 // FlushRunning reports that a flush has begun and not ended.
 func (s *Set) FlushRunning() bool {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -51,7 +52,7 @@ func filled(b *testing.B, keys int) (*store.Set, func()) {
 
 // BenchmarkSnapshot is what a cut waits for: so many keys were written since the last flush.
 func BenchmarkSnapshot(b *testing.B) {
-	for _, keys := range []int{1000, 100_000} {
+	for _, keys := range []int{1000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(keys), func(b *testing.B) {
 			set, write := filled(b, keys)
 			b.ReportAllocs()
@@ -59,6 +60,8 @@ func BenchmarkSnapshot(b *testing.B) {
 				b.StopTimer()
 				set.HoldFlushes(true)
 				write()
+				set.HoldFlushes(true)             // a checkpoint is triggered,
+				time.Sleep(50 * time.Millisecond) // and cut at the end of an epoch
 				b.StartTimer()
 				s, err := set.Snapshot()
 				b.StopTimer()
