@@ -14,6 +14,7 @@ import (
 	"github.com/tidemarkio/tidemark/internal/kafka"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/assign"
+	"github.com/tidemarkio/tidemark/processor/worker"
 	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
 )
@@ -40,6 +41,8 @@ type App struct {
 		// checkpoints counts over all incarnations.
 		checkpoints checkpointCounts
 	}
+	// spoiled are the snapshots that tasks failed with, over all incarnations.
+	spoiled worker.Spoiled
 	// controlFrom is where the control topic ended when Run began, -1 before that is known. Owned by Run.
 	controlFrom int64
 	done        chan struct{} // closed when Run has returned

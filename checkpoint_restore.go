@@ -57,7 +57,7 @@ func (s *snapshots) Candidates(ctx context.Context, id record.TaskID) ([]worker.
 	for i, c := range found {
 		candidates[i] = worker.Candidate{
 			ID: c.ID, Location: c.Location, Checkpoint: c.Checkpoint, Bytes: c.Bytes, Entries: c.Entries, Open: c.Open,
-			Err: c.Err,
+			Files: c.Files, Transient: storage.Transient, Err: c.Err,
 		}
 	}
 	if len(candidates) > 0 {

@@ -145,8 +145,8 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		return err
 	}
 	restorer := worker.NewRestorer(worker.RestorerConfig{
-		Snapshots: from,
-		GroupID:   cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
+		Snapshots: from, Lazy: cfg.Checkpointing.LazyRestore, Spoiled: &in.app.spoiled,
+		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
 		Task: in.taskConfig, ResetOffset: in.resetOffset, EndTransaction: in.endTransaction, OwnIDs: ids,
 		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
 		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,

@@ -183,11 +183,12 @@ run_checkpoint() {
   RECORDS=$records
 }
 
-# A restart without local state, with UPDATES records of each key in the changelog: snapshot and tail, and for the peer all
-# of it.
+# A restart without local state, with UPDATES records of each key in the changelog: snapshot and tail, the tail with the
+# snapshot beside processing, and for the peer all of it.
 run_snapshot() {
   local probe=(--updates "${UPDATES:-10}" --settle-ms 8000 --patience 1200 --scenarios wiped)
   restore tidemark snapshot --mode eos --instance-id one --checkpoint-ms 5000
+  restore tidemark lazy --mode eos --instance-id one --checkpoint-ms 5000 --checkpoint-lazy true
   restore tidemark changelog --mode eos --instance-id one
   restore kafka-streams changelog --mode eos --instance-id one
 }

@@ -96,6 +96,11 @@ type Config struct {
 	// UploadParallel is how many snapshots an instance stores at the same time
 	// (state.backend.rocksdb.checkpoint.transfer.thread.num). Defaults to 4.
 	UploadParallel int
+	// LazyRestore lets a task that begins with a snapshot run before that is loaded: what is missing is read from the
+	// storage on demand, while the load goes on beside it. Checkpoints then have an index beside each file, which only
+	// those have that are made with it. Where there is none, or the storage is no [storage.RangeReader], snapshots are
+	// loaded first, as without it. No checkpoint can be made before all tasks have loaded theirs. Defaults to false.
+	LazyRestore bool
 	// EncryptionKey encrypts what is stored with AES-256-GCM: 32 bytes. Defaults to none.
 	EncryptionKey []byte
 }

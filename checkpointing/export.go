@@ -76,6 +76,7 @@ func (x *export) state(ctx context.Context, target storage.Storage, out *TaskSna
 	if x.trigger.Savepoint {
 		f, err := x.store(ctx, target, FileFull, s.Full)
 		out.Files, out.Bytes = []File{f}, f.Bytes
+		out.Beside = x.withIndexes(nil, out.Files)
 		return err
 	}
 	err := x.increment(ctx, target, out)
@@ -93,7 +94,7 @@ func (x *export) state(ctx context.Context, target storage.Storage, out *TaskSna
 		}
 		set := fileSet{id: x.trigger.ID, version: s.Version(), files: out.Files}
 		beside, makeSpare := files.remember(set, x.spare)
-		if out.Beside = beside; !makeSpare {
+		if out.Beside = x.withIndexes(beside, out.Files); !makeSpare {
 			x.spare = nil
 		}
 	})
@@ -242,7 +243,7 @@ func (x *export) put(
 	if err != nil {
 		return File{}, err
 	}
-	n, err := store.WriteEntries(f, entries(ctx))
+	n, index, err := x.write(f, kind, entries(ctx))
 	if err != nil || n == 0 && kind == FileIncremental {
 		return File{}, errors.Join(err, f.abort(ctx))
 	}
@@ -251,5 +252,22 @@ func (x *export) put(
 	if x.cut.Snapshot != nil {
 		done.Version = x.cut.Snapshot.Version()
 	}
+	if err == nil && index != nil {
+		done.indexed = x.putIndex(ctx, target, done, index)
+	}
 	return done, err
+}
+
+// write writes the entries of a file, and makes an index of it if one is wanted.
+func (x *export) write(
+	f *fileWriter, kind FileKind, entries iter.Seq2[store.Entry, error],
+) (n int64, index *store.FileIndex, err error) {
+	if kind == FileInFlight || !x.e.config.Config.LazyRestore {
+		n, err = store.WriteEntries(f, entries)
+		return n, nil, err
+	}
+	if index, err = store.WriteIndexedEntries(f, entries); err != nil {
+		return 0, nil, err
+	}
+	return index.Entries, index, nil
 }

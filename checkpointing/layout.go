@@ -15,6 +15,7 @@ const (
 	checkpointStem  = "chk-"
 	savepointStem   = "savepoint-"
 	snapshotSuffix  = ".snap"
+	indexSuffix     = ".idx"
 	fullMark        = "full"
 	incrementalMark = "inc"
 	inFlightMark    = "inflight"
@@ -67,6 +68,9 @@ func folderOf(applicationID, name string) (folder string, kind Kind, id int64, o
 func fileName(location string, task record.TaskID, version uint64, mark, unique string) string {
 	return fmt.Sprintf("%s/%s-%d-%s-%s%s", location, task, version, mark, unique, snapshotSuffix)
 }
+
+// indexName is the name of a file's index.
+func indexName(file string) string { return strings.TrimSuffix(file, snapshotSuffix) + indexSuffix }
 
 // relative is how a manifest names an object: from its own folder on, so that folders can be copied elsewhere.
 func relative(location, name string) string {

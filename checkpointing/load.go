@@ -224,7 +224,7 @@ func (f Files) Verify(ctx context.Context, m *Manifest) error {
 			return ctx.Err()
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, f.verifyIndexes(ctx, m)...)...)
 }
 
 // Candidate is a checkpoint or savepoint that a task's state can be restored from.
@@ -242,6 +242,8 @@ type Candidate struct {
 	// Open yields the state in key order. Damage is an error in the stream, at the latest at its end: only then may the
 	// state be used.
 	Open func(ctx context.Context) iter.Seq2[store.Entry, error]
+	// Files returns the files such that parts of them can be read, as [Files.Parts] does.
+	Files func(ctx context.Context) ([]store.SnapshotFile, error)
 }
 
 // Loader finds what tasks can be restored from. Safe for concurrent use.
@@ -363,6 +365,7 @@ func (l *Loader) candidate(s storage.Storage, f Found, id record.TaskID) (Candid
 	}
 	c.Checkpoint, c.Bytes, c.Entries = t.Checkpoint(), t.StateBytes(), t.StateEntries()
 	c.Open = func(ctx context.Context) iter.Seq2[store.Entry, error] { return files.Task(ctx, f.Manifest, t) }
+	c.Files = func(ctx context.Context) ([]store.SnapshotFile, error) { return files.Parts(ctx, f.Manifest, t) }
 	return c, true
 }
 

@@ -61,7 +61,7 @@ type TaskSnapshot struct {
 	Files []File `json:"files,omitempty"`
 	// InFlightFile holds copies of the records in flight. Only savepoints have it, and only if something was in flight.
 	InFlightFile *File `json:"inFlightFile,omitempty"`
-	// Beside are names of files that later checkpoints may refer to. They may exist or not.
+	// Beside are names of files that later checkpoints may refer to, and of the indexes of files. They may exist or not.
 	Beside  []string `json:"beside,omitempty"`
 	Timings Timings  `json:"timings"`
 	// Bytes is how much was stored for this checkpoint; the files of earlier ones are not in it.
@@ -93,6 +93,9 @@ type File struct {
 	Version uint64 `json:"version,omitempty"`
 	// KeyID names the key that the object is encrypted with, "" if it is not.
 	KeyID string `json:"keyId,omitempty"`
+
+	// indexed says that this instance has stored an index of it. In manifests the index is one of TaskSnapshot.Beside.
+	indexed bool
 }
 
 // Checkpoint is what a store directory made of the files contains.

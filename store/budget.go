@@ -21,6 +21,11 @@ const (
 //	     ones may reach twice the limit before the commit waits: at most 3/4 S, normally 1/2 S
 //	S/16 is each of Badger's memtables, normally one, up to three (between 4 and 32 MiB)
 //
+// While a snapshot is loaded beside processing, in place of the memtables:
+//
+//	S/4  is what was flushed since; a flush that finds more waits for the load
+//	S/16 is for blocks of the snapshot, but at least 2 MiB
+//
 // Twice as much for tables during a restore and until the first flush after it. Badger's tables are memory-mapped
 // files: they are the operating system's page cache, and not counted.
 // Badger's part is fixed when a set opens, the limit of the tables follows the number of open sets at each commit.
@@ -48,6 +53,13 @@ func (b *Budget) share() int64 { return max(b.total/max(b.sets.Load(), 1), share
 
 // tableBytesMax is the size of a set's active tables at which they are frozen.
 func (b *Budget) tableBytesMax() int { return int(b.share() / 4) }
+
+// lazyOverlayBytes is what a [lazyEngine] keeps of flushes, lazyBlocksBytes what it keeps of files.
+func (b *Budget) lazyOverlayBytes() int { return int(b.share() / 4) }
+
+const lazyBlocksBytesMin = 2 << 20
+
+func (b *Budget) lazyBlocksBytes() int { return int(max(b.share()/16, lazyBlocksBytesMin)) }
 
 func (b *Budget) memtableBytes() int64 {
 	return min(max(b.share()/16, memtableBytesMin), memtableBytesMax)

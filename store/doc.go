@@ -35,6 +35,9 @@
 //	file ──► [ReadEntries] ──► [MergeFull] ──► [Install] ──► directory of a task
 //	                                      └──► [ChangelogRecords] ──► [Set.Replay], or whoever reads state
 //
+// A set may begin with a snapshot that is still to be loaded ([Lazy]): until Install has made a database of it, reads
+// that find nothing in memory go to the files, which have indexes ([FileIndex]) for that.
+//
 // Taking a snapshot is what the task waits for: new tables, and no copy. All the rest goes on beside it, on the
 // goroutine of whoever reads, and ends when the set closes.
 //
@@ -49,7 +52,8 @@
 //
 // # Goroutines
 //
-// One per running flush, at most one per set; [Set.Close] waits for it. Badger has its own, which end in Close.
+// One per running flush, at most one per set, and one that loads the snapshot of a [Lazy]; [Set.Close] waits for them.
+// Badger has its own, which end in Close.
 //
 // # Compatibility
 //

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"testing"
 
 	"github.com/tidemarkio/tidemark/serde"
@@ -33,6 +34,35 @@ func AppendTimer(dst []byte, t Timer[string]) []byte {
 
 // EngineOf returns the engine on disk of a set.
 func EngineOf(s *Set) Engine { return s.disk }
+
+// BlocksOf returns how many blocks a file has.
+func BlocksOf(x *FileIndex) int { return len(x.blocks) }
+
+// ReadBlocks reads n blocks of a file from i on.
+func ReadBlocks(ctx context.Context, f *SnapshotFile, i, n int) (entries []Entry, err error) {
+	blocks, err := f.load(ctx, i, n)
+	for _, b := range blocks {
+		for j := range b.entries {
+			entries = append(entries, b.at(j))
+		}
+	}
+	return entries, err
+}
+
+// AwaitLoaded returns when the state of a set is local, or will not be.
+func AwaitLoaded(s *Set) error {
+	<-s.lazy.ended
+	return s.wait()
+}
+
+// OverlayForTest limits what a set keeps in memory of flushes while it is loaded, by making it seem larger.
+func OverlayForTest(s *Set, bytes int) {
+	s.lazy.flushing.Lock()
+	defer s.lazy.flushing.Unlock()
+	now := *s.lazy.state.Load()
+	now.bytes += bytes
+	s.lazy.state.Store(&now)
+}
 
 // CrashedForTest returns a copy of a Badger directory as a killed process would leave it.
 func CrashedForTest(t *testing.T, dir string) string { t.Helper(); return crashed(t, dir) }

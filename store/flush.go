@@ -37,7 +37,7 @@ func (s *Set) maybeFlush() error {
 		return err
 	}
 	bytes, limit := 0, s.config.Budget.tableBytesMax()
-	if !s.written {
+	if !s.written && s.lazy == nil {
 		limit *= firstTables // nothing else needs the memory yet, and fewer flushes are fewer tables to merge
 	}
 	expired := false
@@ -81,7 +81,7 @@ func (s *Set) start() error {
 		}
 	}
 	s.frozen.checkpoint = s.forgetCustom(s.committed.clone())
-	if changes == 0 && s.disk == nil {
+	if changes == 0 && s.base == nil {
 		return nil // nothing but cached reads
 	}
 	job := &flushJob{done: make(chan struct{})}
@@ -119,13 +119,14 @@ func (s *Set) runFlush(
 	disk, memory []frozenStore, names []byte, checkpoint Checkpoint, version uint64, ingest bool,
 ) error {
 	var err error
-	if s.disk != nil {
+	if s.base != nil {
 		changes := s.changeFiles.record(version, "")
-		entries := changes.tee(entriesOf(disk, names, !ingest))
+		// What has expired stays until all is loaded: looking for it would read the snapshot's files.
+		entries := changes.tee(entriesOf(disk, names, !ingest && s.disk != nil))
 		if ingest {
 			err = s.disk.ingest(entries, checkpoint)
 		} else {
-			err = s.disk.Flush(entries, checkpoint)
+			err = s.base.Flush(entries, checkpoint)
 		}
 		changes.end(err)
 	}
@@ -163,6 +164,11 @@ func (s *Set) poll() error {
 		case <-s.running.done:
 			s.err, s.running = s.running.err, nil
 		default:
+		}
+	}
+	if s.lazy != nil && s.disk == nil {
+		if s.adopt(); s.disk == nil && s.err == nil {
+			s.err = s.lazy.failure()
 		}
 	}
 	return s.err

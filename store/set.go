@@ -37,6 +37,8 @@ type SetConfig struct {
 	// ChangesBytesMax bounds these files; beyond it they are dropped, and the next snapshot is read in full. Defaults to
 	// 1 GiB.
 	ChangesBytesMax int64
+	// Lazy begins with a snapshot that is still to be loaded. Nil: with what is in Dir.
+	Lazy *Lazy
 	// Logger defaults to one that discards.
 	Logger *slog.Logger
 	// Clock returns milliseconds since the Unix epoch.
@@ -95,8 +97,12 @@ type Set struct {
 	config SetConfig
 	stores []setStore
 	byName map[string]int
-	disk   *badgerEngine // nil without stores on disk
-	memory *memEngine    // nil without stores in memory
+	// base is what stores on disk read and flushes write; nil without such stores. It is disk, or lazy.
+	base Engine
+	disk *badgerEngine // nil until it is loaded
+	// lazy stands in for disk until that is loaded, and passes everything on then; nil if there is nothing to load.
+	lazy   *lazyEngine
+	memory *memEngine // nil without stores in memory
 	names  map[string]uint16
 
 	// committed is the last checkpoint that Commit or Replayed gave; what a flush may claim.
@@ -157,8 +163,8 @@ func OpenSet(ctx context.Context, config SetConfig) (_ *Set, err error) {
 		switch {
 		case spec.InMemory && s.memory == nil:
 			s.memory = newMemEngine()
-		case !spec.InMemory && s.disk == nil:
-			if s.disk, err = openBadger(s.config.Dir, s.config.Budget, s.config.Logger); err != nil {
+		case !spec.InMemory && s.base == nil:
+			if err := s.openBase(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -190,6 +196,20 @@ func OpenSet(ctx context.Context, config SetConfig) (_ *Set, err error) {
 	return s, nil
 }
 
+// openBase opens the database, or begins to load it.
+func (s *Set) openBase(ctx context.Context) (err error) {
+	if s.config.Lazy != nil { // which openLazy takes
+		if s.lazy, err = openLazy(ctx, &s.config); err == nil {
+			s.base = s.lazy
+		}
+		return err
+	}
+	if s.disk, err = openBadger(s.config.Dir, s.config.Budget, s.config.Logger); err == nil {
+		s.base = s.disk
+	}
+	return err
+}
+
 // assignPrefixes gives every store a key prefix: the one it had before, or a free one. What a store left that is no
 // longer in the topology (or no longer on disk) is deleted: were it to come back, its data would be stale.
 func (s *Set) assignPrefixes() error {
@@ -209,6 +229,15 @@ func (s *Set) assignPrefixes() error {
 		}
 	}
 	used := make(map[uint16]bool)
+	if s.lazy != nil {
+		taken, err := s.lazyNames()
+		if err != nil {
+			return err
+		}
+		for _, prefix := range taken {
+			used[prefix] = true
+		}
+	}
 	for _, prefix := range s.names {
 		used[prefix] = true
 	}
@@ -230,9 +259,11 @@ func (s *Set) assignPrefixes() error {
 
 // beginChanges notes what is on disk, from where changes are kept.
 func (s *Set) beginChanges() (err error) {
+	if s.base != nil {
+		s.frozen.checkpoint, _, _ = s.base.Checkpoint() // never fails
+	}
 	if s.disk != nil {
 		s.frozen.engine = s.disk.version
-		s.frozen.checkpoint, _, _ = s.disk.Checkpoint() // never fails
 	}
 	s.frozen.version = newEra()
 	s.changeFiles, err = openChanges(&s.config, s.frozen.version)
@@ -350,7 +381,7 @@ func (s *Set) envOf(spec Spec, context *Context) Env {
 	if spec.InMemory {
 		env.Engine = s.memory
 	} else {
-		env.Engine = s.disk
+		env.Engine = s.base
 	}
 	return env
 }
@@ -358,13 +389,13 @@ func (s *Set) envOf(spec Spec, context *Context) Env {
 // Checkpoint returns what is durable on disk; false if nothing is. It has no changelog position for stores in memory:
 // they are restored from the beginning.
 func (s *Set) Checkpoint() (Checkpoint, bool) {
-	if s.disk == nil {
+	if s.base == nil {
 		return Checkpoint{}, false
 	}
 	if s.running != nil {
 		<-s.running.done // the engine's checkpoint belongs to the flush until then
 	}
-	c, found, _ := s.disk.Checkpoint() // never fails
+	c, found, _ := s.base.Checkpoint() // never fails
 	for key := range c.Changelog {
 		if !slices.ContainsFunc(s.stores, func(st setStore) bool {
 			return !st.spec.InMemory && PositionOf(key, st.spec.Name)
@@ -495,12 +526,17 @@ func (s *Set) MemoryBytes() int {
 	return n
 }
 
-// Close ends the set. With clean it first flushes what is committed, so that the next start replays nothing.
+// Close ends the set. With clean it first flushes what is committed, so that the next start replays nothing, unless a
+// snapshot is still being loaded: then the next start has to load it again.
 func (s *Set) Close(clean bool) error {
 	if s.closed {
 		return nil
 	}
+	gaveUp := s.giveUp(clean)
 	err := s.wait()
+	if gaveUp {
+		clean, err = false, nil // a flush may have waited for the load
+	}
 	if clean && err == nil && s.hasCommitted && !s.flushed {
 		if err = s.start(); err == nil {
 			err = s.wait()
@@ -518,8 +554,8 @@ func (s *Set) Close(clean bool) error {
 
 func (s *Set) closeEngines() error {
 	var errs []error
-	if s.disk != nil {
-		errs = append(errs, s.disk.Close())
+	if s.base != nil {
+		errs = append(errs, s.base.Close())
 	}
 	if s.memory != nil {
 		errs = append(errs, s.memory.Close())

@@ -26,6 +26,7 @@ type bench struct {
 	nowMs   int64
 	budget  *store.Budget
 	dir     string
+	lazy    *store.Lazy
 }
 
 func newBench(t *testing.T, specs ...store.Spec) *bench {
@@ -41,7 +42,7 @@ func (b *bench) reopen(specs ...store.Spec) {
 	b.batches = map[string]*record.Batch{}
 	set, err := store.OpenSet(b.t.Context(), store.SetConfig{
 		Dir: b.dir, TaskID: record.TaskID{Partition: 3}, Specs: specs, Context: b.context, Times: b.times, Budget: b.budget,
-		CachingEnabled: true, Clock: func() int64 { return b.nowMs }, TrackChanges: true,
+		CachingEnabled: true, Clock: func() int64 { return b.nowMs }, TrackChanges: true, Lazy: b.lazy,
 	})
 	require.NoError(b.t, err)
 	b.Set = set

@@ -77,10 +77,15 @@ func (s *Set) FlushRunning() bool {
 // make a new table for each store, and waits for a flush of an older state if one is running: call it right after
 // Commit, when [Set.FlushRunning] says no. The snapshot has to be released.
 //
+// While a snapshot is being loaded there is no other: [ErrLoading].
+//
 // Stores on disk and in memory are in it, also those without a changelog; stores of [CustomSpec] are not.
 func (s *Set) Snapshot() (*Snapshot, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
+	}
+	if s.lazy != nil && s.disk == nil {
+		return nil, ErrLoading
 	}
 	if s.hasCommitted && !s.flushed {
 		if err := s.wait(); err != nil {

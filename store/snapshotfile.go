@@ -76,17 +76,22 @@ type entryWriter struct {
 	count int64
 	head  []byte // scratch
 	last  []byte // key
+	// index is being made if it is not nil: then chunks end between entries. held is what waits for the next chunk.
+	index *FileIndex
+	held  int
 }
 
-// summingWriter adds up a CRC-32C.
+// summingWriter adds up a CRC-32C and the length.
 type summingWriter struct {
 	w     io.Writer
 	sum   uint32
+	bytes int64
 	table *crc32.Table
 }
 
 func (s *summingWriter) Write(p []byte) (int, error) {
 	s.sum = crc32.Update(s.sum, s.table, p)
+	s.bytes += int64(len(p))
 	return s.w.Write(p)
 }
 
@@ -107,6 +112,11 @@ func (e *entryWriter) add(at Entry) error {
 	}
 	e.head = binary.AppendUvarint(e.head[:0], uint64(len(at.Key))+1)
 	e.head = binary.AppendUvarint(e.head, lengthOf(at.Value))
+	if e.index != nil {
+		if err := e.beginBlock(len(e.head)+len(at.Key)+len(at.Value), at.Key); err != nil {
+			return err
+		}
+	}
 	for _, part := range [3][]byte{e.head, at.Key, at.Value} {
 		if _, err := e.w.Write(part); err != nil {
 			return fmt.Errorf("store: write snapshot file: %w", err)
@@ -128,7 +138,13 @@ func lengthOf(value []byte) uint64 {
 // finish writes the end mark and the checksum.
 func (e *entryWriter) finish() error {
 	e.head = binary.AppendUvarint(append(e.head[:0], 0), uint64(e.count))
-	_, err := e.w.Write(e.head)
+	var err error
+	if e.index != nil {
+		err = e.endIndex()
+	}
+	if err == nil {
+		_, err = e.w.Write(e.head)
+	}
 	if err = errors.Join(err, e.w.Close()); err == nil {
 		_, err = e.sink.w.Write(binary.BigEndian.AppendUint32([]byte(snapshotFooter), e.sink.sum))
 	}

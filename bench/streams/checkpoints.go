@@ -26,7 +26,8 @@ func (c *checkpoints) configure(config *tidemark.Config, o options, args measure
 	}
 	config.Checkpointing = checkpointing.Config{
 		Interval: time.Duration(ms) * time.Millisecond, Incremental: args.Flag("incremental", true), Retained: 2,
-		Unaligned: args.Flag("unaligned", false), Storage: dir.New(args.Get("checkpoint-dir", o.stateDir+"-checkpoints")),
+		Unaligned: args.Flag("unaligned", false), LazyRestore: args.Flag("checkpoint-lazy", false),
+		Storage: dir.New(args.Get("checkpoint-dir", o.stateDir+"-checkpoints")),
 	}
 	config.CheckpointListener.OnCompleted = c.completed
 }

@@ -5,6 +5,7 @@
 //	        [--mode eos|alo] [--threads N] [--cache on|off] [--commit-ms N] [--instance-id ID] [--session-ms N]
 //	        [--broker-pid PID] [--dist D] [--keys N] [--groups N] [--log LEVEL]
 //	        [--checkpoint-ms N] [--checkpoint-dir DIR] [--incremental BOOL] [--unaligned BOOL]
+//	        [--checkpoint-lazy BOOL]
 //	        [--serve true] [--debug-addr HOST:PORT] [--cpu-profile FILE] [--trace FILE]
 //
 // Batch (default): runs until every input and repartition partition is committed to its end, prints one JSON line,

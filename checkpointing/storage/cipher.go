@@ -130,12 +130,16 @@ type chunker struct {
 }
 
 func (c *chunker) nonce(last bool) []byte {
+	c.number++
+	return nonceOf(c.number-1, last)
+}
+
+func nonceOf(number uint64, last bool) []byte {
 	nonce := make([]byte, 12)
-	binary.BigEndian.PutUint64(nonce[3:], c.number)
+	binary.BigEndian.PutUint64(nonce[3:], number)
 	if last {
 		nonce[11] = 1
 	}
-	c.number++
 	return nonce
 }
 

@@ -54,6 +54,11 @@ func (l *RateLimited) Create(ctx context.Context, name string, o CreateOptions) 
 	}}, nil
 }
 
+// ReadRange reads from the storage below, without a limit.
+func (l *RateLimited) ReadRange(ctx context.Context, name string, offset int64, p []byte) error {
+	return ReadRange(ctx, l.Storage, name, offset, p)
+}
+
 // Sweep sweeps the storage below.
 func (l *RateLimited) Sweep(ctx context.Context, prefix string, abandoned func(string) bool) ([]string, error) {
 	return Sweep(ctx, l.Storage, prefix, abandoned)

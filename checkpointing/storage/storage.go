@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -66,6 +67,26 @@ func Sweep(ctx context.Context, s Storage, prefix string, abandoned func(name st
 		return nil, nil
 	}
 	return sweeper.Sweep(ctx, prefix, abandoned)
+}
+
+// RangeReader is a [Storage] that reads a part of an object without the rest. Whoever needs a few rows of a large
+// snapshot asks for it; everything else works without.
+type RangeReader interface {
+	// ReadRange fills p with what lies in an object from offset on; [ErrNotFound]. If the object ends before p is full,
+	// the cause of the error is [io.ErrUnexpectedEOF]. It ends soon after ctx has ended.
+	ReadRange(ctx context.Context, name string, offset int64, p []byte) error
+}
+
+// ReadRange calls the ReadRange of a [RangeReader]. With another storage it fails with [errors.ErrUnsupported].
+func ReadRange(ctx context.Context, s Storage, name string, offset int64, p []byte) error {
+	reader, ok := s.(RangeReader)
+	if !ok {
+		return &Error{
+			Storage: s.String(), Op: "read", Name: name, Err: errors.ErrUnsupported,
+			Hint: "the storage reads whole objects only: implement storage.RangeReader",
+		}
+	}
+	return reader.ReadRange(ctx, name, offset, p)
 }
 
 // Put writes a whole object.

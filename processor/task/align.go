@@ -111,6 +111,12 @@ func (t *Task) Checkpoint(b checkpointing.Barrier) {
 	if c == nil {
 		c = a.follow(b)
 	}
+	if l, loading := t.stores.Loading(); loading {
+		a.give(c, fmt.Sprintf("%d %% of the task's state is loaded from %s, and there is no other before all of it is",
+			l.Percent(), l.Base), true)
+		a.refresh()
+		return
+	}
 	c.triggered = true
 	if a.external {
 		a.starts(c)
@@ -211,10 +217,15 @@ func (a *alignment) remove(c *checkpoint) {
 	a.holdFlushes()
 }
 
-func (a *alignment) decline(c *checkpoint, reason string) {
+func (a *alignment) decline(c *checkpoint, reason string) { a.give(c, reason, false) }
+
+// give gives a checkpoint up. notRunning: that is no failure of the checkpoint's.
+func (a *alignment) give(c *checkpoint, reason string, notRunning bool) {
 	a.task.cfg.Logger.Warn("checkpoint declined", slog.String("task", a.task.cfg.ID.String()),
 		slog.Int64("checkpoint", c.ID), slog.String("reason", reason))
-	a.declined = append(a.declined, checkpointing.Decline{ID: c.ID, Task: a.task.cfg.ID, Reason: reason})
+	a.declined = append(a.declined, checkpointing.Decline{
+		ID: c.ID, Task: a.task.cfg.ID, Reason: reason, NotRunning: notRunning,
+	})
 	if a.paused == c.ID {
 		a.paused = 0
 	}

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -162,7 +163,7 @@ func (a *alignment) committed(e *Epoch, wallClock int64) {
 		if a.snapshots != nil {
 			snapshot, err := a.snapshots.Snapshot()
 			if err != nil {
-				a.decline(c, fmt.Sprintf("no snapshot of the stores: %v", err))
+				a.give(c, fmt.Sprintf("no snapshot of the stores: %v", err), errors.Is(err, store.ErrLoading))
 				continue
 			}
 			c.cut.Snapshot = snapshot

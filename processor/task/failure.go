@@ -65,12 +65,14 @@ func (t *Task) userError(err error, during string) error {
 func broken(err error) bool {
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
+	var load *store.LoadError
 	var lookup *processor.LookupError
 	var timestamp *processor.TimestampError // Kafka Streams asks no handler about it either
 	var full *processor.BufferFullError
 	var unavailable *serde.UnavailableError
-	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &lookup) || errors.As(err, &timestamp) ||
-		errors.As(err, &unavailable) || errors.As(err, &full) || errors.Is(err, store.ErrClosed)
+	return errors.As(err, &corrupt) || errors.As(err, &flush) || errors.As(err, &load) || errors.As(err, &lookup) ||
+		errors.As(err, &timestamp) || errors.As(err, &unavailable) || errors.As(err, &full) ||
+		errors.Is(err, store.ErrClosed)
 }
 
 // isUsers tells whether an error came from user code. Anything else would come again for ever.

@@ -125,6 +125,7 @@ func Open(ctx context.Context, cfg Config) (*Task, error) {
 	}
 	sc := cfg.Stores
 	sc.TaskID, sc.Context, sc.Times = cfg.ID, &t.meta.Context, &t.times
+	t.cfg.Stores.Lazy = nil // the set's, until it is loaded
 	for _, s := range cfg.Subtopology.Stores {
 		sc.Specs = append(sc.Specs, s.Spec)
 	}
@@ -367,8 +368,12 @@ func (t *Task) HeadTimestamp() (timestamp int64, ok bool) {
 	return q.headTimestamp(t), true
 }
 
-// Punctuate fires the wall-clock punctuators that are due.
+// Punctuate fires the wall-clock punctuators that are due. It fails if the task's state does: an idle task would not
+// notice otherwise.
 func (t *Task) Punctuate(wallClock int64) error {
+	if err := t.stores.Failed(); err != nil {
+		return fmt.Errorf("task %s: %w", t.cfg.ID, err)
+	}
 	if t.alignment.stopped(wallClock) {
 		return nil
 	}

@@ -33,6 +33,10 @@ type Candidate struct {
 	// Open yields the state, as store.Install takes it: changes merged, everything verified. Damage is an error in the
 	// stream, at its end at the latest.
 	Open func(ctx context.Context) iter.Seq2[store.Entry, error]
+	// Files returns the files, the newest first, to be read in parts; its error says why they cannot be. Nil: they cannot.
+	Files func(ctx context.Context) ([]store.SnapshotFile, error)
+	// Transient tells which errors of Open and Files may pass. Nil: none.
+	Transient func(err error) bool
 	// Err says why it cannot be used: it is of another application, or of a newer format. Only ID and Location count then.
 	Err error
 }
@@ -97,6 +101,8 @@ type opening struct {
 	plan basePlan
 	// failed counts the snapshots that should have been usable.
 	failed int
+	// closed says that local state, which plan is about, was closed for a snapshot that is not used yet.
+	closed bool
 }
 
 // open opens the task on the base from which the least has to be read: local state if that may be trusted, a snapshot,
@@ -195,8 +201,12 @@ func (s *opening) snapshots(ctx context.Context) error {
 	}
 	for i := range candidates {
 		c := &candidates[i]
-		if c.Err != nil || c.Open == nil {
-			s.refuse(c, c.Err)
+		err := c.Err
+		if err == nil {
+			err = s.r.cfg.Spoiled.of(s.cfg.ID, c)
+		}
+		if err != nil || c.Open == nil {
+			s.refuse(c, err)
 			continue
 		}
 		plan, reason := s.r.planFrom(c.base(), c.Checkpoint, c.Entries, s.logs)
@@ -214,16 +224,28 @@ func (s *opening) snapshots(ctx context.Context) error {
 				slog.String("location", c.Location), slog.String("reason", reason))
 			continue
 		}
-		installed, err := s.install(ctx, c)
+		installed, err := s.begin(ctx, c)
 		if err != nil {
 			return err
 		}
 		if installed {
-			s.plan = plan
+			// As it was opened: stores that were in memory then are not in it.
+			cp, _ := s.task.Stores().Checkpoint()
+			s.plan, _ = s.r.planFrom(c.base(), cp, c.Entries, s.logs)
 			return nil
 		}
 	}
 	return nil
+}
+
+// begin opens the task on a snapshot, before that is local if that is wanted and possible. false: it cannot be used.
+func (s *opening) begin(ctx context.Context, c *Candidate) (bool, error) {
+	if s.r.cfg.Lazy {
+		if begun, err := s.lazily(ctx, c); begun || err != nil {
+			return begun, err
+		}
+	}
+	return s.install(ctx, c)
 }
 
 // refuse notes that a snapshot cannot be used that should be.
@@ -280,6 +302,9 @@ type loading struct {
 	id    record.TaskID
 	c     *Candidate
 	began time.Time
+	// beside says that the task runs meanwhile; told is when the log said so last.
+	beside bool
+	told   time.Time
 
 	entries, bytes int64
 }
@@ -308,4 +333,13 @@ func (l *loading) watch(entries iter.Seq2[store.Entry, error]) iter.Seq2[store.E
 func (l *loading) report() {
 	p := changelog.Progress{At: l.entries, To: max(l.c.Entries, l.entries), Records: l.entries, Bytes: l.bytes}
 	call(l.r.cfg.Listener.OnProgress, progress(l.id, l.c.base(), p, l.r.cfg.Clock.Since(l.began)))
+	if now := l.r.cfg.Clock.Now(); l.beside && now.Sub(l.told) >= loadTold {
+		l.told = now
+		l.r.cfg.Logger.Info("running, loading its snapshot", slog.String("task", l.id.String()),
+			slog.Int64("snapshot", l.c.ID), slog.Int64("percent", 100*p.At/max(p.To, 1)), slog.Int64("entries", l.entries),
+			slog.Int64("bytes", l.bytes))
+	}
 }
+
+// loadTold is how often the log has the progress of a load beside processing.
+const loadTold = 10 * time.Second

@@ -60,15 +60,25 @@ func (s *snapshotting) count(key string, records int, n int64) {
 // snapshot restores the task, puts a snapshot of its state on the shelf, the newest, and wipes the local state.
 func (s *snapshotting) snapshot(id int64) {
 	s.t.Helper()
+	lazy := s.restorer.cfg.Lazy
+	s.restorer.cfg.Lazy = false // there is no snapshot before all is loaded
 	got, err := s.restorer.Restore(s.t.Context(), taskID(0))
+	s.restorer.cfg.Lazy = lazy
 	require.NoError(s.t, err)
 	snap, err := got.Task.Stores().Snapshot()
 	require.NoError(s.t, err)
 	var file bytes.Buffer
-	n, err := store.WriteEntries(&file, snap.Full(s.t.Context()))
+	index, err := store.WriteIndexedEntries(&file, snap.Full(s.t.Context()))
 	require.NoError(s.t, err)
+	part := store.SnapshotFile{
+		Name: "mem/chk/0_0.snap", Index: index, ReadRange: func(_ context.Context, offset int64, p []byte) error {
+			_, err := bytes.NewReader(file.Bytes()).ReadAt(p, offset)
+			return err
+		},
+	}
 	c := Candidate{
-		ID: id, Location: "mem/chk", Checkpoint: snap.Checkpoint(), Bytes: int64(file.Len()), Entries: n,
+		ID: id, Location: "mem/chk", Checkpoint: snap.Checkpoint(), Bytes: int64(file.Len()), Entries: index.Entries,
+		Files: func(context.Context) ([]store.SnapshotFile, error) { return []store.SnapshotFile{part}, nil },
 		Open: func(context.Context) iter.Seq2[store.Entry, error] {
 			return store.MergeFull(store.ReadEntries(bytes.NewReader(file.Bytes())))
 		},

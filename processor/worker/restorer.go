@@ -39,7 +39,11 @@ type RestorerConfig struct {
 	ChangelogConfig func(topic string) map[string]string
 	// Snapshots offers bases that are nearer than the beginning of a changelog. Nil: none.
 	Snapshots Snapshots
-	// Parallel bounds how many tasks restore at the same time.
+	// Lazy lets tasks run before the snapshot that they begin with is loaded.
+	Lazy bool
+	// Spoiled outlives the Restorer: a restart has to know what it failed with. Nil: nothing is remembered longer.
+	Spoiled *Spoiled
+	// Parallel bounds how many tasks restore at the same time, and how many snapshots are loaded beside processing.
 	Parallel int
 	Listener RestoreListener
 	Clock    clock.Clock
@@ -67,6 +71,7 @@ type RestoreStart struct {
 }
 
 // RestoreProgress says how far it is. While a snapshot is loaded, Store is empty, and At and To are in its entries.
+// That goes on behind RestoreEnd if the task runs before all of it is local.
 type RestoreProgress struct {
 	Task record.TaskID
 	// Base is that of RestoreStart.
@@ -93,6 +98,7 @@ type RestoreEnd struct {
 type Restorer struct {
 	cfg   RestorerConfig
 	slots *semaphore.Weighted
+	loads *semaphore.Weighted // beside processing
 }
 
 // NewRestorer makes a Restorer.
@@ -100,7 +106,11 @@ func NewRestorer(cfg RestorerConfig) *Restorer {
 	if cfg.SinkOwner == nil {
 		cfg.SinkOwner = randomOwner
 	}
-	return &Restorer{cfg: cfg, slots: semaphore.NewWeighted(int64(max(1, cfg.Parallel)))}
+	if cfg.Spoiled == nil {
+		cfg.Spoiled = new(Spoiled)
+	}
+	parallel := int64(max(1, cfg.Parallel))
+	return &Restorer{cfg: cfg, slots: semaphore.NewWeighted(parallel), loads: semaphore.NewWeighted(parallel)}
 }
 
 // Restored is a task that is ready to run.

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // Config is what a worker is made from.
@@ -234,6 +235,8 @@ type TaskSnapshot struct {
 	ID      record.TaskID
 	Metrics task.Metrics
 	Inputs  []InputSnapshot
+	// Loading says how much of the task's state is local, if it runs before all of it is; else nil.
+	Loading *store.Loading
 }
 
 // InputSnapshot is the place of a task in one input.
@@ -249,6 +252,9 @@ func (w *Worker) Snapshot(ctx context.Context) (s Snapshot, err error) {
 		s = Snapshot{Index: w.cfg.Index, Stats: w.stats}
 		for _, r := range w.tasks {
 			ts := TaskSnapshot{ID: r.task.ID(), Metrics: r.task.Metrics()}
+			if l, loading := r.task.Stores().Loading(); loading {
+				ts.Loading = &l
+			}
 			for _, tp := range r.task.Inputs() {
 				ts.Inputs = append(ts.Inputs, InputSnapshot{
 					TopicPartition: tp, Committed: r.committed[tp].Offset, Lag: r.task.Lag(tp),

@@ -23,8 +23,9 @@ type Storage struct {
 }
 
 var (
-	_ storage.Storage = (*Storage)(nil)
-	_ storage.Sweeper = (*Storage)(nil)
+	_ storage.Storage     = (*Storage)(nil)
+	_ storage.RangeReader = (*Storage)(nil)
+	_ storage.Sweeper     = (*Storage)(nil)
 )
 
 // New returns a storage in the directory root, which is made when something is first written. Files have permissions
@@ -67,22 +68,45 @@ func createTemporary(file string) (f *os.File, err error) {
 
 // Open reads an object.
 func (s *Storage) Open(ctx context.Context, name string) (io.ReadCloser, error) {
-	file, err := s.check(ctx, "open", name)
+	f, err := s.open(ctx, "open", name)
+	if err != nil {
+		return nil, err
+	}
+	return &reader{s: s, name: name, f: f, ended: ctx.Err}, nil
+}
+
+func (s *Storage) open(ctx context.Context, op, name string) (*os.File, error) {
+	file, err := s.check(ctx, op, name)
 	if err != nil {
 		return nil, err
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, s.fail("open", name, err)
+		return nil, s.fail(op, name, err)
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = storage.ErrNotFound // a folder on the way to other objects
 	}
 	if err != nil {
-		return nil, s.fail("open", name, errors.Join(err, f.Close()))
+		return nil, s.fail(op, name, errors.Join(err, f.Close()))
 	}
-	return &reader{s: s, name: name, f: f, ended: ctx.Err}, nil
+	return f, nil
+}
+
+// ReadRange reads a part of an object.
+func (s *Storage) ReadRange(ctx context.Context, name string, offset int64, p []byte) error {
+	f, err := s.open(ctx, "read", name)
+	if err != nil {
+		return err
+	}
+	if _, err = f.ReadAt(p, offset); err == io.EOF { //nolint:errorlint // io.EOF is an answer and never wrapped
+		err = io.ErrUnexpectedEOF
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return s.fail("read", name, err)
+	}
+	return nil
 }
 
 // List yields the objects. Those that come or go meanwhile are in it or not.

@@ -28,7 +28,10 @@ type object struct {
 	data []byte // never written again
 }
 
-var _ storage.Storage = (*Storage)(nil)
+var (
+	_ storage.Storage     = (*Storage)(nil)
+	_ storage.RangeReader = (*Storage)(nil)
+)
 
 // New returns an empty storage.
 func New() *Storage {
@@ -63,6 +66,23 @@ func (s *Storage) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 		return nil, s.fail("open", name, storage.ErrNotFound)
 	}
 	return &reader{Reader: bytes.NewReader(o.data), ended: ctx.Err}, nil
+}
+
+// ReadRange reads a part of an object.
+func (s *Storage) ReadRange(ctx context.Context, name string, offset int64, p []byte) error {
+	if err := s.check(ctx, "read", name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	o, ok := s.mu.objects[name]
+	s.mu.Unlock()
+	switch {
+	case !ok:
+		return s.fail("read", name, storage.ErrNotFound)
+	case offset < 0 || offset > int64(len(o.data)) || copy(p, o.data[offset:]) < len(p):
+		return s.fail("read", name, io.ErrUnexpectedEOF)
+	}
+	return nil
 }
 
 // List yields the objects as they are when it begins, in the order of their names.

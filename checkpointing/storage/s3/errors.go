@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -32,6 +33,8 @@ func (s *Storage) fail(op, name string, err error) error {
 	switch api.ErrorCode() {
 	case "NoSuchKey", "NotFound":
 		e.Err = storage.ErrNotFound
+	case "InvalidRange":
+		e.Err, e.Transient = io.ErrUnexpectedEOF, false
 	case "PreconditionFailed":
 		e.Err = storage.ErrExists
 	case "NoSuchUpload":

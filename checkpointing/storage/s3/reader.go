@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/tidemarkio/tidemark/checkpointing/storage"
 	"github.com/tidemarkio/tidemark/internal/clock"
 )
 
@@ -36,18 +37,59 @@ func (s *Storage) newReader(ctx context.Context, client *s3.Client, name string)
 			}
 			return client.GetObject(ctx, in)
 		},
-		pause: func(failures int, err error) error {
-			d, delayErr := s.retryer.RetryDelay(failures, err)
-			if delayErr != nil {
-				return delayErr
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-clock.System().After(d):
-				return nil
-			}
-		},
+		pause: func(failures int, err error) error { return s.pause(ctx, failures, err) },
+	}
+}
+
+// pause waits before another attempt.
+func (s *Storage) pause(ctx context.Context, failures int, err error) error {
+	d, delayErr := s.retryer.RetryDelay(failures, err)
+	if delayErr != nil {
+		return delayErr
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-clock.System().After(d):
+		return nil
+	}
+}
+
+// ReadRange reads a part of an object in one request, and again if the connection breaks.
+func (s *Storage) ReadRange(ctx context.Context, name string, offset int64, p []byte) error {
+	client, err := s.begin(ctx, name)
+	if err == nil && offset < 0 {
+		err = fmt.Errorf("the offset %d is below 0", offset)
+	}
+	if err != nil {
+		return s.fail("read", name, err)
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	in := &s3.GetObjectInput{
+		Bucket: &s.config.Bucket, Key: s.key(name),
+		Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+int64(len(p))-1)),
+	}
+	for fails := 1; ; fails++ {
+		out, err := client.GetObject(ctx, in)
+		if err != nil {
+			return s.fail("read", name, err) // the client has tried again already
+		}
+		_, err = io.ReadFull(out.Body, p)
+		_ = out.Body.Close() // all that is asked for was read, or it is broken
+		switch {
+		case err == nil:
+			return nil
+		case aws.ToInt64(out.ContentLength) < int64(len(p)):
+			// Not by way of fail, to which this is a connection that broke.
+			return &storage.Error{Storage: s.String(), Op: "read", Name: name, Err: io.ErrUnexpectedEOF}
+		case fails >= s.config.Attempts:
+			return s.fail("read", name, err)
+		}
+		if err := s.pause(ctx, fails, err); err != nil {
+			return s.fail("read", name, err)
+		}
 	}
 }
 

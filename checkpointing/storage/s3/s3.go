@@ -30,8 +30,9 @@ type Storage struct {
 }
 
 var (
-	_ storage.Storage = (*Storage)(nil)
-	_ storage.Sweeper = (*Storage)(nil)
+	_ storage.Storage     = (*Storage)(nil)
+	_ storage.RangeReader = (*Storage)(nil)
+	_ storage.Sweeper     = (*Storage)(nil)
 )
 
 // New returns a storage. It does no I/O: that the bucket exists is found out when it is used.

@@ -30,7 +30,7 @@ const (
 	// Partial publishes only the first half of the object, and says that all went well, as a file system may after a
 	// loss of power. For commits.
 	Partial Fault = "partial write"
-	// FlipBit changes a bit in the middle of what is read. For opens.
+	// FlipBit changes a bit in the middle of what is read. For opens and ranges.
 	FlipBit Fault = "flipped bit"
 	// CutShort ends what is read in the middle, without an error. For opens.
 	CutShort Fault = "cut short"
@@ -45,6 +45,7 @@ const (
 	OnWrite  Op = "write"
 	OnCommit Op = "commit"
 	OnOpen   Op = "open"
+	OnRange  Op = "range" // reads of a part
 	OnList   Op = "list"
 	OnDelete Op = "delete"
 )
@@ -203,6 +204,19 @@ func (f *Faulty) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 		data = data[:len(data)/2]
 	}
 	return io.NopCloser(strings.NewReader(string(data))), nil
+}
+
+// ReadRange reads a part of an object.
+func (f *Faulty) ReadRange(ctx context.Context, name string, offset int64, p []byte) error {
+	fault := f.next(OnRange, name)
+	if err := f.fail(ctx, fault, OnRange, name); err != nil {
+		return err
+	}
+	err := storage.ReadRange(ctx, f.Storage, name, offset, p)
+	if fault == FlipBit && len(p) > 0 {
+		p[len(p)/2] ^= 4
+	}
+	return err
 }
 
 // List yields the objects.

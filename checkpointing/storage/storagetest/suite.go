@@ -27,6 +27,7 @@ const largeBytes = 6<<20 + 17
 func Run(t *testing.T, open func(t *testing.T) storage.Storage) {
 	for name, test := range map[string]func(*testing.T, storage.Storage){
 		"objects come back":                 comeBack,
+		"parts come back":                   parts,
 		"commit publishes":                  commitPublishes,
 		"abort drops":                       abortDrops,
 		"a writer is used once":             usedOnce,
@@ -54,6 +55,46 @@ func comeBack(t *testing.T, s storage.Storage) {
 		require.True(t, bytes.Equal(data, read(t, s, name)), "%d bytes", n)
 		require.Equal(t, map[string]int64{name: int64(n)}, listed(t, s, name))
 	}
+}
+
+func parts(t *testing.T, s storage.Storage) {
+	if err := storage.ReadRange(t.Context(), s, "app/large", 0, nil); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("this storage reads whole objects only")
+	}
+	ranges, ok := s.(storage.RangeReader)
+	require.True(t, ok)
+	data := Bytes(largeBytes, 8)
+	write(t, s, "app/large", data)
+	write(t, s, "app/empty", nil)
+	for _, c := range []struct{ from, to int }{
+		{0, 0},
+		{0, 1},
+		{0, 100},
+		{1, 2},
+		{64<<10 - 1, 64<<10 + 1},
+		{5 << 20, 5<<20 + 70_000},
+		{0, largeBytes},
+		{largeBytes - 1, largeBytes},
+		{largeBytes, largeBytes},
+	} {
+		p := make([]byte, c.to-c.from)
+		require.NoError(t, ranges.ReadRange(t.Context(), "app/large", int64(c.from), p), "%+v", c)
+		require.True(t, bytes.Equal(data[c.from:c.to], p), "%+v", c)
+	}
+	for name, offset := range map[string]int64{"app/empty": 0, "app/large": largeBytes - 9} {
+		err := ranges.ReadRange(t.Context(), name, offset, make([]byte, 10))
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, name)
+		require.False(t, storage.Transient(err))
+	}
+	require.ErrorIs(t, ranges.ReadRange(t.Context(), "app/large", 2*largeBytes, make([]byte, 1)), io.ErrUnexpectedEOF)
+	require.Error(t, ranges.ReadRange(t.Context(), "app/large", -1, make([]byte, 1)))
+	err := ranges.ReadRange(t.Context(), "app/missing", 0, make([]byte, 1))
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	require.ErrorContains(t, err, "app/missing")
+	require.Error(t, ranges.ReadRange(t.Context(), "a/../b", 0, make([]byte, 1)))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, ranges.ReadRange(ended, "app/large", 0, make([]byte, 1)), context.Canceled)
 }
 
 func commitPublishes(t *testing.T, s storage.Storage) {
