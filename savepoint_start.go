@@ -81,9 +81,9 @@ func (e *SavepointError) Error() string {
 //
 // The numbers of partitions may be others than in the savepoint: rows and records in flight go where their keys belong.
 // Only keys that murmur2 has placed can move; a row that lies elsewhere is an error. Each task goes on with the
-// earliest time that tasks had observed, and remembers for each key what was late and which final windows were emitted. An input
-// topic may have grown since, if all that was in it is processed; one that has fewer partitions is another topic, whose
-// records are read from their beginning.
+// earliest time that tasks had observed, and remembers for each key what was late and which final windows were emitted.
+// An input topic may have grown since, if all that was in it is processed; one that has fewer partitions is another
+// topic, whose records are read from their beginning.
 //
 // Unlike Flink's, a savepoint is written back before the start, so that changelogs stay the only truth about state.
 func StartFrom(

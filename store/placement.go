@@ -28,8 +28,8 @@ const (
 )
 
 // Place says where a record of the store's changelog belongs, and by which key: the encoded key of the records that
-// chose the partition, without window, time or tag. [MergedClocks] reads those that do not belong by key. Of the spec it
-// needs Type, TTL, Rows, KeyWindows and PartitionKey.
+// chose the partition, without window, time or tag. [MergedClocks] reads those that do not belong by key. Of the spec
+// it needs Type, TTL, Rows, KeyWindows and PartitionKey.
 func (s *Spec) Place(r record.Raw) (where Placement, key []byte, err error) {
 	where, key, err = s.place(r.Key)
 	if err == nil && where == ByKey {

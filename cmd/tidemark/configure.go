@@ -12,9 +12,9 @@ import (
 	"github.com/tidemarkio/tidemark/checkpointing"
 )
 
-const configureHelp = `Changes how a running application makes checkpoints. Flags that are not given leave a setting as it
-is. What was changed holds until it is changed again, also over restarts; --reset goes back to what the program says,
-before the other flags apply. Names and meanings are those of checkpointing.Config.`
+const configureHelp = `Changes how a running application makes checkpoints. Flags that are not given leave a setting as
+it is. What was changed holds until it is changed again, also over restarts; --reset goes back to what the program
+says, before the other flags apply. Names and meanings are those of checkpointing.Config.`
 
 // configuring are the flags of checkpoint configure.
 type configuring struct {
@@ -55,7 +55,7 @@ func newConfigure() *cobra.Command {
 	f.IntVar(&c.tolerableFailed, "tolerable-failed", 0, "how many may fail in a row; -1: any number, -2: none")
 	f.IntVar(&c.retained, "retained", 0, "how many are kept")
 	f.BoolVar(&c.unaligned, "unaligned", false, "let barriers overtake records")
-	f.BoolVar(&c.incremental, "incremental", false, "store only what has changed; has no effect if the program left it off")
+	f.BoolVar(&c.incremental, "incremental", false, "store only what has changed, if the program has it on")
 	f.BoolVar(&c.reset, "reset", false, "go back to the settings of the program first")
 	return cmd
 }

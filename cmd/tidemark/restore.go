@@ -24,8 +24,8 @@ type restoring struct {
 	allowLoss  bool
 }
 
-const restoreHelp = `LOCATION is the folder of a savepoint, or of a checkpoint, as savepoint list and checkpoint list print
-it. Nothing of the application may run. All of the state is written in one transaction: it is there, or not at all.
+const restoreHelp = `LOCATION is the folder of a savepoint, or of a checkpoint, as savepoint list and checkpoint list
+print it. Nothing of the application may run. All of the state is written in one transaction: it is there, or not at all.
 Then start the service, with this application id.
 
 The topology is that of the savepoint: stores keep their names and types. To rename or migrate them, call
