@@ -25,7 +25,7 @@ type restoring struct {
 }
 
 const restoreHelp = `LOCATION is the folder of a savepoint, or of a checkpoint, as savepoint list and checkpoint list
-print it. Nothing of the application may run. All of the state is written in one transaction: it is there, or not at all.
+print it. Nothing of the application may run. All of the state is written in one transaction: all of it or nothing.
 Then start the service, with this application id.
 
 The topology is that of the savepoint: stores keep their names and types. To rename or migrate them, call
