@@ -121,20 +121,20 @@ func (m *checkpoints) stored(ctx context.Context) (checkpointing.Stored, error) 
 
 // application is what a manifest says of this application.
 func (m *checkpoints) application() checkpointing.Application {
-	app := checkpointing.Application{ID: m.cfg.ApplicationID, Partitions: make(map[string]int32)}
-	topics := m.in.topics
-	for _, sub := range m.in.app.plan.Subtopologies {
+	plan, topics := m.in.app.plan, m.in.topics
+	app := checkpointing.Application{
+		ID: m.cfg.ApplicationID, Partitions: make(map[string]int32), Topology: topologyOf(plan),
+	}
+	for _, sub := range plan.Subtopologies {
 		for _, topic := range sub.SourceTopics {
 			if !topics.internal(topic) {
 				app.Partitions[topic] = topics.partitions[topic]
 			}
 		}
-		for _, s := range sub.Stores {
-			info := checkpointing.StoreInfo{
-				Name: s.Name, Subtopology: sub.ID, Type: snapshotType(s), KeySerde: s.KeySerde, ValueSerde: s.ValueSerde,
-			}
-			if s.Changelogged() {
-				info.Changelog = topics.changelog(s.Name)
+		for _, st := range sub.Stores {
+			info := storeInfo(st, sub.ID, plan)
+			if st.Changelogged() {
+				info.Changelog = topics.changelog(st.Name)
 			}
 			app.Stores = append(app.Stores, info)
 		}

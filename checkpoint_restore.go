@@ -40,10 +40,7 @@ func stallMax(cfg *checkpointing.Config) time.Duration { return min(cfg.Timeout,
 
 // cipherOf returns what snapshots are encrypted with, nil if they are not.
 func cipherOf(cfg *checkpointing.Config) (*storage.Cipher, error) {
-	if len(cfg.EncryptionKey) == 0 {
-		return nil, nil //nolint:nilnil // as package checkpointing says it
-	}
-	c, err := storage.NewCipher(cfg.EncryptionKey)
+	c, err := cfg.Cipher()
 	if err != nil {
 		return nil, &ConfigError{Field: "Checkpointing.EncryptionKey", Value: "set", Hint: err.Error()}
 	}

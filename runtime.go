@@ -389,6 +389,9 @@ func (in *incarnation) run(ctx context.Context) error {
 	if err == nil {
 		select {
 		case err = <-in.failed: // the last commit
+			if errors.Is(err, errStopped) { // and closed at the same time
+				err = nil
+			}
 		default:
 		}
 	}

@@ -90,7 +90,7 @@ func (s *starting) nothingUnread(
 
 // keepsState tells whether the tasks that read a topic have stores.
 func (s *starting) keepsState(topic string) bool {
-	for _, sub := range s.app.plan.Subtopologies {
+	for _, sub := range s.plan.Subtopologies {
 		for _, src := range sub.SourceTopics {
 			if s.topics.physical(src) == topic && len(sub.Stores) > 0 {
 				return true
@@ -116,9 +116,6 @@ func (s *starting) partitionsBefore() map[string]int32 {
 	}
 	return counts
 }
-
-// foreignKeyTopic tells the topics between the two sides of a foreign-key join, whose messages name partitions.
-func foreignKeyTopic(logical string) bool { return !strings.HasSuffix(logical, "-repartition") }
 
 // isInternal tells whether a physical topic is a repartition topic.
 func (t *topics) isInternal(physical string) bool { return t.repartitionInputs()[physical] }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/checkpointing/storage"
 	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/clock"
 	"github.com/tidemarkio/tidemark/internal/kafka"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
@@ -79,6 +80,8 @@ func (e *SavepointError) Error() string {
 // the old one with [StartOptions.Replace]. cfg.Checkpointing has the storage; location is the folder in it.
 //
 // The numbers of partitions may be others than in the savepoint: rows and records in flight go where their keys belong.
+// Only keys that murmur2 has placed can move; a row that lies elsewhere is an error. Each task goes on with the
+// earliest time that tasks had observed, and remembers for each key what was late and which final windows were emitted.
 // An input topic may have grown since, if all that was in it is processed; one that has fewer partitions is another
 // topic, whose records are read from their beginning.
 //
@@ -90,42 +93,51 @@ func StartFrom(
 	if err != nil {
 		return report, err
 	}
-	if !app.cfg.Checkpointing.Enabled() {
+	s := &starting{
+		cfg: &app.cfg, plan: app.plan, clock: app.clock, o: o, location: strings.TrimSuffix(location, "/"),
+	}
+	return s.start(ctx, func() error { return nil })
+}
+
+// start does it. prepare runs when the manifest is there.
+func (s *starting) start(ctx context.Context, prepare func() error) (report StartReport, err error) {
+	if !s.cfg.Checkpointing.Enabled() {
 		return report, &ConfigError{
 			Field: "Checkpointing.Storage", Value: "nil", Hint: "set the storage that has the savepoint",
 		}
 	}
-	s := &starting{app: app, cfg: &app.cfg, o: o, location: strings.TrimSuffix(location, "/")}
-	began := app.clock.Now()
+	began := s.clock.Now()
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.load(ctx); err != nil {
-		return report, err
+	for _, step := range []func() error{
+		func() error { return s.load(ctx) },
+		prepare,
+		s.mapStores,
+		func() error { return s.connect(ctx) },
+		func() error { return s.write(ctx) },
+	} {
+		if err := step(); err != nil {
+			return report, err
+		}
 	}
-	if err := s.mapStores(); err != nil {
-		return report, err
-	}
-	if err := s.connect(ctx); err != nil {
-		return report, err
-	}
-	if err := s.write(ctx); err != nil {
-		return report, err
-	}
-	s.report.Location, s.report.Took = s.location, app.clock.Since(began)
+	s.report.Location, s.report.Took = s.location, s.clock.Since(began)
 	s.cfg.Logger.Info("the application starts from a savepoint", slog.String("location", s.location),
 		slog.Int64("in_flight", s.report.InFlight), slog.Duration("took", s.report.Took.Round(time.Millisecond)))
 	return s.report, nil
 }
 
-// starting is a start from a savepoint.
+// starting is a start from a savepoint. It needs of the plan what a manifest has, too: no nodes, and no function that
+// makes a store.
 type starting struct {
-	app      *App
 	cfg      *Config
+	plan     *processor.Plan
+	clock    clock.Clock
 	o        StartOptions
 	location string
 
 	reader   *checkpointing.Reader
 	manifest *checkpointing.Manifest
 	stores   []restoredStore
+	had      map[string]int32 // partitions of the topics that were read, by their names then
 
 	client *kafka.Client
 	admin  *kafka.Admin
@@ -161,6 +173,7 @@ func (s *starting) load(ctx context.Context) error {
 		r, err := checkpointing.OpenReader(ctx, from, s.location, cipher)
 		if err == nil {
 			s.reader, s.manifest = r, r.Manifest()
+			s.had = s.partitionsBefore()
 			return nil
 		}
 		errs = append(errs, err)
@@ -198,7 +211,7 @@ func (s *starting) mapStores() error {
 		}
 		s.stores = append(s.stores, restoredStore{was: was, now: now})
 	}
-	for _, sub := range s.app.plan.Subtopologies {
+	for _, sub := range s.plan.Subtopologies {
 		for _, st := range sub.Stores {
 			if !found[st.Name] {
 				s.report.New = append(s.report.New, st.Name)
@@ -210,7 +223,7 @@ func (s *starting) mapStores() error {
 }
 
 func (s *starting) storeOf(name string) *processor.StoreSpec {
-	for _, sub := range s.app.plan.Subtopologies {
+	for _, sub := range s.plan.Subtopologies {
 		for _, st := range sub.Stores {
 			if st.Name == name {
 				return st
@@ -225,6 +238,10 @@ func (s *starting) compatible(was checkpointing.StoreInfo, now *processor.StoreS
 	if today := snapshotType(now); was.Type != today {
 		return s.fail(fmt.Sprintf("its store %q is a %s store, and %q in the topology is a %s store", was.Name, was.Type,
 			now.Name, today), "give the new store another name, and leave the old one out with AllowNonRestoredState")
+	}
+	if was.Rows != "" && was.Rows != now.Rows {
+		return s.fail(fmt.Sprintf("the rows of its window store %q lie by %s, and those of %q by %s", was.Name, was.Rows,
+			now.Name, now.Rows), "give the new store another name, and leave the old one out with AllowNonRestoredState")
 	}
 	changed := was.KeySerde != now.KeySerde || was.ValueSerde != now.ValueSerde
 	if changed && s.o.Migrate[now.Name] == nil {
@@ -257,13 +274,13 @@ func (s *starting) connect(ctx context.Context) error {
 	if err := s.replace(bounded, before); err != nil {
 		return err
 	}
-	s.topics, err = prepareTopics(bounded, s.cfg, s.app.plan, s.admin)
+	s.topics, err = prepareTopics(bounded, s.cfg, s.plan, s.admin)
 	return err
 }
 
 // present returns what is committed of the application's inputs, before any topic is made.
 func (s *starting) present(ctx context.Context) (map[record.TopicPartition]eos.Offset, error) {
-	look := &topics{applicationID: s.cfg.ApplicationID, plan: s.app.plan}
+	look := &topics{applicationID: s.cfg.ApplicationID, plan: s.plan}
 	counts, err := s.admin.Partitions(ctx, look.sources())
 	if err != nil {
 		return nil, err
@@ -315,9 +332,9 @@ func (s *starting) replace(ctx context.Context, committed map[record.TopicPartit
 
 // internal lists the internal topics that exist, and tells whether any of them has records.
 func (s *starting) internal(ctx context.Context) (existing []string, used bool, err error) {
-	look := &topics{applicationID: s.cfg.ApplicationID, plan: s.app.plan}
+	look := &topics{applicationID: s.cfg.ApplicationID, plan: s.plan}
 	names := slices.Collect(maps.Keys(look.repartitionInputs()))
-	for _, sub := range s.app.plan.Subtopologies {
+	for _, sub := range s.plan.Subtopologies {
 		for _, st := range sub.Stores {
 			if st.Changelogged() {
 				names = append(names, look.changelog(st.Name))

@@ -7,15 +7,14 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/internal/kafka"
-	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/record"
 	"github.com/tidemarkio/tidemark/store"
+	"github.com/tidemarkio/tidemark/topology"
 )
 
 // startTimeout is how long the transaction that writes a savepoint may take: the most that brokers allow by default
@@ -87,7 +86,7 @@ func (s *starting) progress() func(store string) {
 		p.Total += s.reader.StateBytes(st.was.Name)
 	}
 	s.reader.OnRead(func(n int) { p.Bytes += int64(n) })
-	clock, told := s.app.clock, time.Time{}
+	clock, told := s.clock, time.Time{}
 	began := clock.Now()
 	return func(storeName string) {
 		p.Rows++
@@ -109,13 +108,13 @@ func (s *starting) writeStore(ctx context.Context, w *startWriter, st *restoredS
 	changelog := s.topics.changelog(st.now.Name)
 	to := s.topics.partitions[changelog]
 	from := s.manifest.TasksOf(st.was.Subtopology)
-	place, done, err := s.placer(ctx, st, from, to)
-	if err != nil {
+	join := subscribersOf(s.plan, st.now.Name)
+	if err := s.refuseCustom(join, from, to); err != nil {
 		return err
 	}
-	defer done()
+	place, left := s.placer(st, from, to), s.leftMoves(join, st.was.Name)
 	migrate := s.o.Migrate[st.now.Name]
-	clocks := newClocks()
+	clocks := store.MergeClocks(from)
 	for row, err := range s.reader.Rows(ctx, st.was.Name) {
 		if err != nil {
 			return err
@@ -123,13 +122,19 @@ func (s *starting) writeStore(ctx context.Context, w *startWriter, st *restoredS
 		raw := record.Raw{Key: row.Key, Value: row.Value, Timestamp: row.Timestamp}
 		where, partition, err := place(row.Task, raw)
 		if err != nil {
-			return s.fail(err.Error(), "restore with as many partitions as before, or leave the store out")
+			return s.fail(err.Error(), sameHint)
 		}
 		if where != store.ByKey {
-			if err := clocks.add(where, raw); err != nil {
+			if err := clocks.Add(where, row.Task.Partition, raw); err != nil {
 				return err
 			}
 			continue
+		}
+		clocks.Filled(row.Task.Partition)
+		if left != nil {
+			if raw.Value, err = topology.MoveSubscriber(raw.Key, raw.Value, left.partition); err != nil {
+				return s.fail(fmt.Sprintf("store %q: %v", st.now.Name, err), sameHint)
+			}
 		}
 		if migrate != nil {
 			if raw.Key, raw.Value, err = migrate(raw.Key, raw.Value); err != nil {
@@ -146,7 +151,7 @@ func (s *starting) writeStore(ctx context.Context, w *startWriter, st *restoredS
 		s.report.Rows[st.now.Name]++
 		progress(st.now.Name)
 	}
-	for raw := range clocks.all() {
+	for raw := range clocks.All() {
 		for p := range to {
 			if err := w.add(record.TopicPartition{Topic: changelog, Partition: p}, raw); err != nil {
 				return err
@@ -156,92 +161,8 @@ func (s *starting) writeStore(ctx context.Context, w *startWriter, st *restoredS
 	return nil
 }
 
-// placer returns what tells the partition of a row. With as many partitions as before each row stays where it is.
-func (s *starting) placer(ctx context.Context, st *restoredStore, from, to int32) (
-	place func(task record.TaskID, raw record.Raw) (store.Placement, int32, error), done func(), err error,
-) {
-	if from == to {
-		return func(task record.TaskID, _ record.Raw) (store.Placement, int32, error) {
-			return store.ByKey, task.Partition, nil
-		}, func() {}, nil
-	}
-	if why := bound(st.now); why != "" {
-		return nil, nil, s.fail(fmt.Sprintf("store %q has %s, and the number of partitions changes from %d to %d",
-			st.now.Name, why, from, to), "restore with as many partitions as before, or leave the store out")
-	}
-	spec := st.now.Spec
-	spec.InMemory = true
-	set, err := store.OpenSet(ctx, store.SetConfig{Specs: []store.Spec{spec}, Logger: s.cfg.Logger})
-	if err != nil {
-		return nil, nil, err
-	}
-	return func(_ record.TaskID, raw record.Raw) (store.Placement, int32, error) {
-		where, key, err := set.PartitionKey(spec.Name, raw)
-		if err != nil || where != store.ByKey {
-			return where, 0, err
-		}
-		return where, processor.DefaultPartition(key, to), nil
-	}, func() { _ = set.Close(false) }, nil // it is empty
-}
-
-// bound says why the rows of a store cannot go to other partitions, "" if they can.
-func bound(st *processor.StoreSpec) string {
-	windows := strings.Contains(st.KeySerde, "indowedSerde") && st.Type != store.TypeWindow && st.Type != store.TypeSession
-	switch {
-	case st.PartitionKey != nil:
-		return "the subscriptions of a foreign-key join, which name partitions"
-	case windows:
-		return "keys with windows, of which the window is not what chose the partition"
-	}
-	return ""
-}
-
-// clocks are rows that belong to every partition: of those with the same key one counts.
-type clocks struct {
-	rows map[string]record.Raw
-}
-
-func newClocks() *clocks { return &clocks{rows: make(map[string]record.Raw)} }
-
-func (c *clocks) add(where store.Placement, raw record.Raw) error {
-	if where == store.Nowhere {
-		return nil
-	}
-	value, err := store.ClockValue(raw)
-	if err != nil {
-		return err
-	}
-	raw.Key, raw.Value = slices.Clone(raw.Key), slices.Clone(raw.Value)
-	have, ok := c.rows[string(raw.Key)]
-	if !ok {
-		c.rows[string(raw.Key)] = raw
-		return nil
-	}
-	other, err := store.ClockValue(have)
-	if err != nil {
-		return err
-	}
-	const never = -1
-	if where == store.GreatestEverywhere && value > other ||
-		where == store.LeastEverywhere && value != never && (other == never || value < other) {
-		c.rows[string(raw.Key)] = raw
-	}
-	return nil
-}
-
-func (c *clocks) all() iter.Seq[record.Raw] {
-	return func(yield func(record.Raw) bool) {
-		for _, key := range slices.Sorted(maps.Keys(c.rows)) {
-			if !yield(c.rows[key]) {
-				return
-			}
-		}
-	}
-}
-
 // writeInFlight writes what was between sub-topologies to the topics where it was.
 func (s *starting) writeInFlight(ctx context.Context, w *startWriter) error {
-	had := s.partitionsBefore()
 	for rec, err := range s.inFlight(ctx) {
 		if err != nil {
 			return err
@@ -255,20 +176,12 @@ func (s *starting) writeInFlight(ctx context.Context, w *startWriter) error {
 				"make the savepoint when nothing is in flight, or drop them with AllowNonRestoredState")
 		}
 		topic := s.topics.physical(logical)
-		before, now := had[rec.Topic], s.topics.partitions[topic]
-		tp := record.TopicPartition{Topic: topic, Partition: rec.Partition}
-		switch {
-		case before == now:
-		case foreignKeyTopic(logical):
-			return s.fail(
-				fmt.Sprintf("messages of a foreign-key join were in flight in %s, and they name partitions", rec.Topic),
-				"restore with as many partitions as before, or make the savepoint when nothing is in flight")
-		case rec.Key == nil:
-			tp.Partition = int32(rec.Offset % int64(now))
-		default:
-			tp.Partition = processor.DefaultPartition(rec.Key, now)
+		raw := rec.Raw
+		to, err := s.moveInFlight(logical, &raw, rec.Partition, s.had[rec.Topic], s.topics.partitions[topic])
+		if err != nil {
+			return err
 		}
-		if err := w.add(tp, rec.Raw); err != nil {
+		if err := w.add(record.TopicPartition{Topic: topic, Partition: to}, raw); err != nil {
 			return err
 		}
 		s.report.InFlight++

@@ -103,6 +103,22 @@ type Config struct {
 	LazyRestore bool
 	// EncryptionKey encrypts what is stored with AES-256-GCM: 32 bytes. Defaults to none.
 	EncryptionKey []byte
+	// OldEncryptionKeys are keys of before, which only decrypt: every file names its key. To change the key, put it here,
+	// and the new one into EncryptionKey; drop it when nothing retained needs it any more, which keyId in the manifests
+	// tells. Without an EncryptionKey nothing new is encrypted. Defaults to none.
+	OldEncryptionKeys [][]byte
+}
+
+// Cipher returns what decrypts snapshots, and encrypts them if there is an EncryptionKey; nil without keys.
+func (c *Config) Cipher() (*storage.Cipher, error) {
+	keys := c.OldEncryptionKeys
+	if len(c.EncryptionKey) > 0 {
+		keys = append([][]byte{c.EncryptionKey}, keys...)
+	}
+	if len(keys) == 0 {
+		return nil, nil //nolint:nilnil // nothing is encrypted
+	}
+	return storage.NewCipher(keys[0], keys[1:]...)
 }
 
 const (
@@ -210,6 +226,11 @@ func (c *Config) Validate() error {
 	}
 	if n := len(c.EncryptionKey); n != 0 && n != encryptionKeyBytes {
 		bad("EncryptionKey", fmt.Sprintf("%d bytes", n), fmt.Sprintf("want %d bytes, or none", encryptionKeyBytes))
+	}
+	for i, key := range c.OldEncryptionKeys {
+		if n := len(key); n != encryptionKeyBytes {
+			bad("OldEncryptionKeys", fmt.Sprintf("%d bytes at index %d", n, i), fmt.Sprintf("want %d bytes", encryptionKeyBytes))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -27,12 +27,13 @@ func TestConfigMistakes(t *testing.T) {
 		Interval: time.Millisecond, Timeout: -1, MinPause: -1, MaxConcurrent: 17, TolerableFailed: -3, Retained: -1,
 		Retention: 7, AlignedTimeout: -1, AlignmentBufferBytes: -1, IncrementalChainMax: -1, IncrementalBytesRatio: -1,
 		UploadBytesPerSecond: -1, UploadParallel: -1, EncryptionKey: []byte("short"),
+		OldEncryptionKeys: [][]byte{make([]byte, encryptionKeyBytes), {1}},
 	}
 	err := all.WithDefaults().validated()
 	for _, field := range []string{
 		"Interval", "Storage", "Timeout", "MinPause", "MaxConcurrent", "TolerableFailed", "Retained", "Retention",
 		"AlignedTimeout", "AlignmentBufferBytes", "IncrementalChainMax", "IncrementalBytesRatio", "UploadBytesPerSecond",
-		"UploadParallel", "EncryptionKey",
+		"UploadParallel", "EncryptionKey", "OldEncryptionKeys",
 	} {
 		require.ErrorContains(t, err, "Config."+field+" ")
 	}

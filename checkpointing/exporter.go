@@ -94,7 +94,7 @@ func NewExporter(c ExporterConfig) (*Exporter, error) {
 	}
 	if len(c.Config.EncryptionKey) > 0 {
 		var err error
-		if e.cipher, err = storage.NewCipher(c.Config.EncryptionKey); err != nil {
+		if e.cipher, err = c.Config.Cipher(); err != nil {
 			return nil, err
 		}
 	}

@@ -315,6 +315,44 @@ func TestExporterEncrypts(t *testing.T) {
 	require.ErrorIs(t, Files{Storage: s, Cipher: other}.Verify(t.Context(), m), storage.ErrKey)
 }
 
+// The key changes, and then encryption is given up: what is there can be read all the time.
+func TestExporterChangesKeys(t *testing.T) {
+	t.Parallel()
+	first, second := bytes.Repeat([]byte{7}, storage.KeyBytes), bytes.Repeat([]byte{8}, storage.KeyBytes)
+	s := mem.New()
+	f := newFakeTask(0)
+	f.set("a", "1")
+	var made []*Manifest
+	for id, c := range []Config{
+		{EncryptionKey: first},
+		{EncryptionKey: second, OldEncryptionKeys: [][]byte{first}},
+		{OldEncryptionKeys: [][]byte{second, first}},
+	} {
+		c.Storage = s
+		cipher, err := c.Cipher()
+		require.NoError(t, err)
+		tr := testTrigger(int64(id+1), 0)
+		got := exportCut(t, newTestExporter(t, c), tr, f)
+		switch {
+		case len(c.EncryptionKey) == 0:
+			require.Empty(t, got.Files[0].KeyID)
+		default:
+			require.Equal(t, cipher.KeyID(), got.Files[0].KeyID)
+		}
+		made = append(made, testManifest(tr, got))
+		for _, m := range made {
+			require.NoError(t, Files{Storage: s, Cipher: cipher}.Verify(t.Context(), m))
+		}
+	}
+	require.NotEqual(t, made[0].Tasks[0].Files[0].KeyID, made[1].Tasks[0].Files[0].KeyID)
+	only, err := (&Config{EncryptionKey: second}).Cipher()
+	require.NoError(t, err)
+	require.ErrorIs(t, Files{Storage: s, Cipher: only}.Verify(t.Context(), made[0]), storage.ErrKey)
+	none, err := (&Config{}).Cipher()
+	require.NoError(t, err)
+	require.Nil(t, none)
+}
+
 // A savepoint has everything in its own folder, also what was in flight.
 func TestExporterSavepoint(t *testing.T) {
 	t.Parallel()

@@ -80,7 +80,7 @@ func (f Files) Parts(ctx context.Context, m *Manifest, t *TaskSnapshot) ([]store
 
 // parts returns one of the files.
 func (f Files) parts(ctx context.Context, t *TaskSnapshot, file File) (part store.SnapshotFile, err error) {
-	if _, ok := f.Storage.(storage.RangeReader); !ok {
+	if !storage.ReadsRanges(f.Storage) {
 		return part, errors.New("the storage reads whole objects only")
 	}
 	if !slices.Contains(t.Beside, indexName(file.Name)) {

@@ -25,6 +25,8 @@ type Manifest struct {
 	Partitions map[string]int32 `json:"partitions,omitempty"`
 	// Stores are those of all tasks.
 	Stores []StoreInfo `json:"stores,omitempty"`
+	// Topology is what a start from it needs to know beside the stores; nil if the release that made it did not write it.
+	Topology *Topology `json:"topology,omitempty"`
 	// Tasks are in the order of their ids. All tasks of the application are here, also those without stores.
 	Tasks []TaskSnapshot `json:"tasks"`
 
@@ -44,6 +46,50 @@ type StoreInfo struct {
 	SchemaVersion int    `json:"schemaVersion,omitempty"`
 	// Changelog is the topic of its changelog, "" if it has none.
 	Changelog string `json:"changelog,omitempty"`
+	// SourceTopic is the input topic that is its changelog, "" if none is.
+	SourceTopic string `json:"sourceTopic,omitempty"`
+	// RetentionMs and HistoryRetentionMs are those of [store.Spec], and so are the others.
+	RetentionMs        int64             `json:"retentionMs,omitempty"`
+	HistoryRetentionMs int64             `json:"historyRetentionMs,omitempty"`
+	ChangelogConfig    map[string]string `json:"changelogConfig,omitempty"`
+	Rows               store.RowLayout   `json:"rows,omitempty"`
+	KeyWindows         []int             `json:"keyWindows,omitempty"`
+	// OwnPartitionKey says that a function of the program finds what chose the partition of a key.
+	OwnPartitionKey bool `json:"ownPartitionKey,omitempty"`
+}
+
+// Topology is what a topology consists of, as far as a start from a savepoint without the program needs it. Topics
+// between sub-topologies stand without the application's id.
+type Topology struct {
+	Subtopologies   []Subtopology    `json:"subtopologies"`
+	Repartitions    []Repartition    `json:"repartitions,omitempty"`
+	ForeignKeyJoins []ForeignKeyJoin `json:"foreignKeyJoins,omitempty"`
+}
+
+// Subtopology is a part of a topology with tasks of its own.
+type Subtopology struct {
+	ID      int32    `json:"id"`
+	Sources []string `json:"sources"`
+	Sinks   []string `json:"sinks,omitempty"`
+}
+
+// Repartition is a topic between sub-topologies.
+type Repartition struct {
+	Name string `json:"name"`
+	// Partitions is how many the program asks for; 0: as many as follow from other topics.
+	Partitions int32 `json:"partitions,omitempty"`
+}
+
+// ForeignKeyJoin is a join whose rows and messages name partitions; see docs/format/foreign-key-join.md.
+type ForeignKeyJoin struct {
+	// Subscribers is the store of subscriptions, Requests and Answers are the topics to it and back.
+	Subscribers string `json:"subscribers"`
+	Requests    string `json:"requests"`
+	Answers     string `json:"answers"`
+	// LeftWindowBytes is how many bytes at the end of a left key did not choose its partition.
+	LeftWindowBytes int `json:"leftWindowBytes,omitempty"`
+	// CustomPartitioner says that a function of the program chooses the partitions of foreign keys.
+	CustomPartitioner bool `json:"customPartitioner,omitempty"`
 }
 
 // TaskSnapshot is a task's part of a checkpoint: its place in its inputs, and the files with its state, as of one

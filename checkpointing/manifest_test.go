@@ -12,6 +12,7 @@ import (
 	"github.com/tidemarkio/tidemark/checkpointing/storage/mem"
 	"github.com/tidemarkio/tidemark/checkpointing/storage/storagetest"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 const sum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -23,8 +24,21 @@ func goldenManifest() *Manifest {
 		CompletedMs: 1_700_000_000_250, Base: 16, Partitions: map[string]int32{"lines": 2}, Location: "word-count/chk-17",
 		Stores: []StoreInfo{{
 			Name: "counts", Subtopology: 1, Type: "key-value", KeySerde: "string", ValueSerde: "int64", SchemaVersion: 1,
-			Changelog: "word-count-counts-changelog",
+			Changelog: "word-count-counts-changelog", SourceTopic: "counts", RetentionMs: 60_000, HistoryRetentionMs: 30_000,
+			ChangelogConfig: map[string]string{"segment.ms": "1000"}, Rows: store.GridRows, KeyWindows: []int{8},
+			OwnPartitionKey: true,
 		}},
+		Topology: &Topology{
+			Subtopologies: []Subtopology{
+				{ID: 0, Sources: []string{"lines"}, Sinks: []string{"by-word-repartition"}},
+				{ID: 1, Sources: []string{"by-word-repartition"}},
+			},
+			Repartitions: []Repartition{{Name: "by-word-repartition", Partitions: 4}},
+			ForeignKeyJoins: []ForeignKeyJoin{{
+				Subscribers: "j-subscription-store", Requests: "j-subscription-registration-topic",
+				Answers: "j-subscription-response-topic", LeftWindowBytes: 8, CustomPartitioner: true,
+			}},
+		},
 		Tasks: []TaskSnapshot{
 			{
 				Task: record.TaskID{}, Epoch: 90, WallTimeMs: 1_700_000_000_100,

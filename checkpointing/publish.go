@@ -22,6 +22,7 @@ type Application struct {
 	ID         string
 	Partitions map[string]int32
 	Stores     []StoreInfo
+	Topology   *Topology
 }
 
 // Manifest is the manifest to be published.
@@ -33,7 +34,7 @@ func (p *Publish) Manifest(app Application) *Manifest {
 	return &Manifest{
 		Kind: kind, ID: p.Trigger.ID, ApplicationID: app.ID, Fingerprint: p.Trigger.Fingerprint,
 		TriggeredMs: p.Trigger.TriggeredMs, CompletedMs: p.CompletedMs, Base: p.Trigger.Base, Partitions: app.Partitions,
-		Stores: app.Stores, Tasks: p.Tasks, Location: p.Trigger.Location,
+		Stores: app.Stores, Topology: app.Topology, Tasks: p.Tasks, Location: p.Trigger.Location,
 	}
 }
 

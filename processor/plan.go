@@ -20,6 +20,8 @@ type Plan struct {
 	Subtopologies []*Subtopology
 	// Globals are the stores that every instance keeps whole. Their nodes and stores are not among those above.
 	Globals []*GlobalStore
+	// ForeignKeyJoins are the joins whose rows and messages name partitions.
+	ForeignKeyJoins []ForeignKeyJoin
 	// Unnamed are the stores and internal topics that the user gave no name.
 	Unnamed []Unnamed
 }
@@ -118,6 +120,17 @@ type RepartitionTopic struct {
 	// Partitions is 0 where it follows from the topics upstream (their maximum).
 	Partitions int32
 	Position   string
+}
+
+// ForeignKeyJoin is what has to be known of a foreign-key join when the number of partitions changes.
+type ForeignKeyJoin struct {
+	// Subscribers is the store of subscriptions, Requests the repartition topic to it, Answers the one back: its
+	// partitions are those of the left table.
+	Subscribers, Requests, Answers string
+	// LeftWindowBytes is how many bytes at the end of a left key did not choose its partition.
+	LeftWindowBytes int
+	// CustomPartitioner says that the right table is not partitioned by murmur2 of its keys.
+	CustomPartitioner bool
 }
 
 // Subtopology is a connected part of the topology: nodes that share records or stores and therefore run in one task.

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -103,4 +104,13 @@ func roundTrip[T any](t *testing.T, s serde.Serde[T], data []byte) {
 	again, err := s.Append(nil, v)
 	require.NoError(t, err)
 	require.Equal(t, string(data), string(again))
+}
+
+func TestWindowBytes(t *testing.T) {
+	times := serde.TimeWindowed(serde.String, time.Minute)
+	require.Equal(t, []int{8}, serde.WindowBytes(times))
+	require.Equal(t, []int{16}, serde.WindowBytes(serde.SessionWindowed(serde.String)))
+	require.Equal(t, []int{16, 8}, serde.WindowBytes(serde.SessionWindowed(times)))
+	require.Nil(t, serde.WindowBytes(serde.String))
+	require.Nil(t, serde.WindowBytes(nil))
 }

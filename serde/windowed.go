@@ -27,6 +27,26 @@ func SessionWindowed[K any](key Serde[K]) Serde[record.Windowed[K]] {
 	return sessionWindowedSerde[K]{key: key}
 }
 
+// WindowBytes returns, for a serde of keys with windows, how many bytes at the end of an encoded key are a window: 8 of
+// [TimeWindowed], 16 of [SessionWindowed]. A key with a window within a key with a window has several, the outermost
+// first. Of other serdes it is nil. The window is not what chooses a key's partition while records come out of an
+// aggregation: the key in it was.
+func WindowBytes(of any) []int {
+	w, ok := of.(interface{ windowBytes() []int })
+	if !ok {
+		return nil
+	}
+	return w.windowBytes()
+}
+
+func (s timeWindowedSerde[K]) windowBytes() []int {
+	return append([]int{timeBytes}, WindowBytes(s.key)...)
+}
+
+func (s sessionWindowedSerde[K]) windowBytes() []int {
+	return append([]int{2 * timeBytes}, WindowBytes(s.key)...)
+}
+
 const timeBytes = 8
 
 type timeWindowedSerde[K any] struct {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +15,12 @@ type Clock struct {
 	sealed    int64 // as of the last Seal
 	committed int64
 	flushed   int64 // as of the last freeze
+
+	// before is what tasks of before had, see clock_before.go. Only a restore changes it: what now has passed stays and
+	// does not matter, so that a rollback finds what it needs.
+	before       []tasksBefore
+	latestBefore int64
+	replayed     bool // since the last freeze: before may not be in the engine
 }
 
 // clockStart is the value of a clock before the first Advance or Set.
@@ -33,6 +38,12 @@ func (c *Clock) Advance(t int64) {
 
 // Set moves the clock to t, also backward.
 func (c *Clock) Set(t int64) { c.now = t }
+
+// start sets what is committed.
+func (c *Clock) start(t int64, before []tasksBefore) {
+	c.now, c.sealed, c.committed = t, t, t
+	c.before, c.latestBefore = before, latestOf(before)
+}
 
 // clocks is the part of a composite store that keeps its clocks: one row each, written only when it moved.
 type clocks struct {
@@ -62,18 +73,20 @@ func (c *clocks) clock(name string) (*Clock, error) {
 	if k, ok := c.all[name]; ok {
 		return k, nil
 	}
-	k := &Clock{clockStart, clockStart, clockStart, clockStart}
+	k := &Clock{flushed: clockStart}
+	k.start(clockStart, nil)
 	if !c.engine.Empty() {
 		data, found, err := c.engine.Get(append(slices.Clone(c.prefix), name...), nil)
 		if err != nil {
 			return nil, fmt.Errorf("store: %s: read clock %q: %w", c.name, name, err)
 		}
 		if found {
-			if len(data) != clockBytes {
-				return nil, fmt.Errorf("store: %s: clock %q has %d bytes, want %d", c.name, name, len(data), clockBytes)
+			t, before, err := parseClock(data)
+			if err != nil {
+				return nil, fmt.Errorf("store: %s: clock %q: %w", c.name, name, err)
 			}
-			t := int64(binary.BigEndian.Uint64(data))
-			*k = Clock{t, t, t, t}
+			k.start(t, before)
+			k.flushed = t
 		}
 	}
 	c.all[name] = k
@@ -100,7 +113,7 @@ func (c *clocks) Seal(_ record.Epoch, changelog *record.Batch) error {
 		c.sealedNames = append(c.sealedNames, name)
 		if changelog != nil {
 			key := append([]byte{c.tag}, name...)
-			changelog.Append(key, binary.BigEndian.AppendUint64(nil, uint64(k.now)), max(0, k.now), nil)
+			changelog.Append(key, appendClock(nil, k.now, k.before), max(0, k.now), nil)
 		}
 	}
 	return nil
@@ -145,14 +158,14 @@ func (c *clocks) Replay(r *record.Raw) error {
 		return err
 	}
 	t := int64(clockStart)
+	var before []tasksBefore
 	if r.Value != nil {
-		if len(r.Value) != clockBytes {
-			return fmt.Errorf("store: %s: changelog record at offset %d: a clock has %d bytes, not %d",
-				c.name, r.Offset, clockBytes, len(r.Value))
+		if t, before, err = parseClock(r.Value); err != nil {
+			return fmt.Errorf("store: %s: changelog record at offset %d: %w", c.name, r.Offset, err)
 		}
-		t = int64(binary.BigEndian.Uint64(r.Value))
 	}
-	k.now, k.sealed, k.committed = t, t, t
+	k.start(t, before)
+	k.replayed = true
 	return nil
 }
 
@@ -167,7 +180,7 @@ func (c *clocks) cachedUpdates() int  { return 0 }
 func (c *clocks) committedCount() int {
 	n := 0
 	for _, k := range c.all {
-		if k.committed != k.flushed {
+		if k.committed != k.flushed || k.replayed {
 			n++
 		}
 	}
@@ -181,11 +194,11 @@ func (c *clocks) freeze()      {}
 func (c *clocks) frozenTable() any {
 	var rows []Entry
 	for _, name := range slices.Sorted(maps.Keys(c.all)) {
-		if k := c.all[name]; k.committed != k.flushed {
-			k.flushed = k.committed
+		if k := c.all[name]; k.committed != k.flushed || k.replayed {
+			k.flushed, k.replayed = k.committed, false
 			rows = append(rows, Entry{
 				Key:   append(slices.Clone(c.prefix), name...),
-				Value: binary.BigEndian.AppendUint64(nil, uint64(k.committed)),
+				Value: appendClock(nil, k.committed, k.before),
 			})
 		}
 	}

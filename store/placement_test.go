@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
 )
 
@@ -31,23 +33,22 @@ func TestPartitionKeys(t *testing.T) {
 		rows := 0
 		for r, err := range z.ChangelogRecords(name, sequence(full)) {
 			require.NoError(t, err)
-			where, key, err := z.PartitionKey(name, r)
+			where, key, err := a.spec.Place(r)
 			require.NoError(t, err)
 			if where == store.ByKey {
 				require.True(t, known[string(key)], "%s: %x of %x", name, key, r.Key)
 				rows++
 				continue
 			}
-			_, err = store.ClockValue(r)
-			require.NoError(t, err)
+			require.NoError(t, store.MergeClocks(1).Add(where, 0, r))
 			clocks[string(r.Key[1:])] = where
 		}
 		require.NotZero(t, rows, name)
 		want := map[string]map[string]store.Placement{
 			"b":    {"observed": store.LeastEverywhere, "arrivals": store.GreatestEverywhere},
-			"grid": {"": store.LeastEverywhere}, "segments": {"": store.LeastEverywhere}, "indexed": {"": store.LeastEverywhere},
-			"duplicates": {"": store.LeastEverywhere, "duplicates": store.GreatestEverywhere},
-			"sessions":   {"": store.LeastEverywhere}, "unjoined": {"observed": store.LeastEverywhere},
+			"grid": {"": store.LeastByKey}, "segments": {"": store.LeastByKey}, "indexed": {"": store.LeastByKey},
+			"duplicates": {"": store.LeastByKey, "duplicates": store.GreatestEverywhere},
+			"sessions":   {"": store.LeastByKey}, "unjoined": {"observed": store.LeastEverywhere},
 			"placed": {"records": store.Nowhere, "bytes": store.Nowhere},
 			"keyed":  {"records": store.Nowhere, "bytes": store.Nowhere},
 		}[name]
@@ -56,11 +57,13 @@ func TestPartitionKeys(t *testing.T) {
 		}
 		require.Equal(t, want, clocks, name)
 		for _, key := range [][]byte{nil, {}, {0}, {1}, {2}, {9}, {1, 0}, bytes.Repeat([]byte{0xff}, 11)} {
-			_, _, _ = z.PartitionKey(name, record.Raw{Key: key}) // an error or not, but no panic
+			_, _, _ = a.spec.Place(record.Raw{Key: key}) // an error or not, but no panic
 		}
 	}
-	_, _, err := z.PartitionKey("none", record.Raw{})
-	require.ErrorContains(t, err, `no store "none"`)
+	for _, spec := range []store.Spec{{}, {Type: store.TypeCustom}, {Type: "of tomorrow"}, {Type: store.TypeWindow}} {
+		_, _, err := spec.Place(record.Raw{Key: []byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0}})
+		require.Error(t, err, spec.Type)
+	}
 	for _, err := range z.ChangelogRecords("none", sequence(full)) {
 		require.ErrorContains(t, err, `no store "none"`)
 	}
@@ -75,12 +78,35 @@ func TestPartitionKeyOfTheSpec(t *testing.T) {
 		}
 		return key[1:], nil
 	}
-	b := newBench(t, spec)
-	_, key, err := b.PartitionKey("c", record.Raw{Key: []byte("abc")})
+	_, key, err := spec.Place(record.Raw{Key: []byte("abc")})
 	require.NoError(t, err)
 	require.Equal(t, "bc", string(key))
-	_, _, err = b.PartitionKey("c", record.Raw{Key: []byte("a")})
+	_, _, err = spec.Place(record.Raw{Key: []byte("a")})
 	require.ErrorContains(t, err, "too short")
+}
+
+// The windows in a key did not choose its partition, unless the spec says that some did.
+func TestPartitionKeyOfWindows(t *testing.T) {
+	t.Parallel()
+	key := serde.SessionWindowed(serde.TimeWindowed(serde.String, time.Minute))
+	spec := store.KeyValueSpec("w", key, serde.Int64)
+	require.Equal(t, []int{16, 8}, spec.KeyWindows)
+	inner := record.Windowed[string]{Key: "k", Window: record.Window{Start: 60_000, End: 120_000}}
+	encoded, err := key.Append(nil, record.Windowed[record.Windowed[string]]{Key: inner, Window: record.Window{End: 9}})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		windows []int
+		bytes   int
+	}{{[]int{16, 8}, 1}, {[]int{16}, 9}, {nil, 25}} {
+		spec.KeyWindows = c.windows
+		_, part, err := spec.Place(record.Raw{Key: encoded})
+		require.NoError(t, err)
+		require.Equal(t, encoded[:c.bytes], part)
+	}
+	spec.KeyWindows = []int{16, 8}
+	_, _, err = spec.Place(record.Raw{Key: encoded[:20]})
+	require.ErrorContains(t, err, "too short")
+	require.Nil(t, store.KeyValueSpec("w", serde.String, serde.Int64).KeyWindows)
 }
 
 // Entries that come from several tasks have no sums: they are counted once, and the sums are committed.
@@ -94,7 +120,7 @@ func TestTimeOrderedCountsAnew(t *testing.T) {
 		b.commit()
 		for i := range b.batches["o"].Len() {
 			r := b.batches["o"].At(i)
-			where, _, err := b.PartitionKey("o", r)
+			where, _, err := spec.Place(r)
 			require.NoError(t, err)
 			if where != store.Nowhere {
 				log = append(log, r)
@@ -120,15 +146,6 @@ func TestTimeOrderedCountsAnew(t *testing.T) {
 	s = ofStore[*textBuffer](t, b, "o")
 	check()
 	require.Equal(t, []string{"0:a=value@1", "1:bb=value@1"}, evict(t, s, 9, 9))
-}
-
-func TestClockValue(t *testing.T) {
-	t.Parallel()
-	n, err := store.ClockValue(record.Raw{Value: binary.BigEndian.AppendUint64(nil, 7)})
-	require.NoError(t, err)
-	require.Equal(t, int64(7), n)
-	_, err = store.ClockValue(record.Raw{Value: []byte{1}})
-	require.Error(t, err)
 }
 
 func TestChangelogRecordsOfAnything(t *testing.T) {

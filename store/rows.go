@@ -179,13 +179,13 @@ func (c *rowReader) row(key, value []byte) (more bool, err error) {
 }
 
 func (c *rowReader) clock(key, value []byte) (more bool, err error) {
-	if len(value) != clockBytes {
-		return false, fmt.Errorf("a clock has %d bytes, not %d", clockBytes, len(value))
+	now, _, err := parseClock(value)
+	if err != nil {
+		return false, err
 	}
 	if name := string(key[1:]); c.timed && (name == indexClock || name == segmentClock) {
 		return true, nil // facts about the engine
 	}
-	now := int64(binary.BigEndian.Uint64(value))
 	return c.yield(record.Raw{Key: key, Value: value, Timestamp: max(0, now)}, nil), nil
 }
 

@@ -35,7 +35,7 @@ type SessionConfig struct {
 func SessionSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c SessionConfig) Spec {
 	return Spec{
 		Name: name, Type: TypeSession, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		Retention: c.Retention,
+		KeyWindows: serde.WindowBytes(key), Retention: c.Retention,
 		New: func(env Env) (Store, error) {
 			t, err := newTimed(name, env, key, value, timedConfig{
 				retention: c.Retention, more: true, index: c.TimeIndex,

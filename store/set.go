@@ -374,7 +374,7 @@ func (s *Set) View(name string) (Store, error) {
 // envOf is what a store works with.
 func (s *Set) envOf(spec Spec, context *Context) Env {
 	env := Env{
-		TTL: spec.TTL, Times: s.config.Times,
+		TTL: spec.TTL, Times: s.config.Times, KeyWindows: spec.KeyWindows,
 		Prefix: binary.BigEndian.AppendUint16(nil, s.names[spec.Name]), Context: context,
 		CachingEnabled: spec.CachingEnabled && s.config.CachingEnabled,
 	}

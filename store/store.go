@@ -69,14 +69,30 @@ type Spec struct {
 	// is written to it by the store.
 	SourceTopic string
 	// PartitionKey takes an encoded key of the store and returns that of the records by which it was partitioned, for when
-	// the number of partitions changes. Nil: it is the same.
+	// the number of partitions changes. Nil: it is the same, but for KeyWindows.
 	PartitionKey func(storeKey []byte) ([]byte, error)
+	// KeyWindows are the lengths of the windows at the end of an encoded key that did not choose its partition, the
+	// outermost first: see serde.WindowBytes, which the constructors of specs ask. A topology leaves those out that a
+	// repartition topic has made a part of the key.
+	KeyWindows []int
+	// Rows says how the rows of a window store lie; "" of other stores.
+	Rows RowLayout
 	// New makes the store of one task.
 	New func(env Env) (Store, error)
 	// NewGlobal makes a read-only view ([Global]) of a store that many tasks read; nil if the kind of store has none.
 	// changes counts what was written to the engine.
 	NewGlobal func(env Env, changes *atomic.Uint64) (Store, error)
 }
+
+// RowLayout is how the rows of a window store lie (docs/format/window-stores.md).
+type RowLayout string
+
+// Layouts of window stores.
+const (
+	GridRows      RowLayout = "grid"
+	SegmentRows   RowLayout = "segments"
+	DuplicateRows RowLayout = "duplicates"
+)
 
 // Types of stores, for [Spec.Type].
 const (
@@ -111,6 +127,8 @@ type Env struct {
 	Times *Times
 	// CachingEnabled is Spec.CachingEnabled unless the instance's cache size is 0.
 	CachingEnabled bool
+	// KeyWindows is Spec.KeyWindows.
+	KeyWindows []int
 }
 
 // Context is the record that a task is processing, as far as stores need it. Owned by the task goroutine.

@@ -36,7 +36,10 @@ const arrivalsClock = "arrivals"
 
 // TimeBufferSpec describes a persistent, logged buffer; the caller may change fields.
 func TimeBufferSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) Spec {
-	s := Spec{Name: name, Type: TypeTimeBuffer, KeySerde: typeOf(key), ValueSerde: typeOf(value)}
+	s := Spec{
+		Name: name, Type: TypeTimeBuffer, KeySerde: typeOf(key), ValueSerde: typeOf(value),
+		KeyWindows: serde.WindowBytes(key),
+	}
 	s.New = func(env Env) (Store, error) {
 		if key == nil || value == nil {
 			return nil, fmt.Errorf("store: %s: key and value serde must not be nil", name)

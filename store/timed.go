@@ -37,6 +37,8 @@ type timed[K, V any] struct {
 
 	key       serde.Serde[K]
 	keyBytes  []byte // scratch
+	hashBytes []byte // scratch of PartitionHash
+	windows   int    // bytes at the end of an encoded key that did not choose its partition
 	retention int64
 	next      func(t int64) int64 // the first time on the grid from t on; nil: segments
 	segment   int64               // length
@@ -79,6 +81,7 @@ func newTimed[K, V any](
 		data: newPartBuffer(name, env, dataTag, value), clocks: newClocks(name, env, clockTag),
 		below: timeMax, key: key, retention: c.retention.Milliseconds(), next: c.next, more: c.more,
 		segment: max(c.retention/2, segmentMin).Milliseconds(), caching: env.CachingEnabled,
+		windows: windowsBytes(env.KeyWindows),
 	}
 	s.keyBytes = slices.Clone(s.data.prefix)
 	var err error
@@ -114,10 +117,23 @@ func (s *timed[K, V]) Clock(name string) (*Clock, error) {
 	return s.clocks.clock(name)
 }
 
+// PartitionHash returns [record.Murmur2] of what chooses a key's partition, for [Clock.Before].
+func (s *timed[K, V]) PartitionHash(k K) (uint32, error) {
+	b, err := s.key.Append(s.hashBytes[:0], k)
+	if err == nil && len(b) < s.windows {
+		err = errShortRow
+	}
+	if err != nil {
+		return 0, &CodecError{Store: s.name, Op: "encode key", Err: err}
+	}
+	s.hashBytes = b
+	return record.Murmur2(b[:len(b)-s.windows]), nil
+}
+
 // Seal implements [Store].
 func (s *timed[K, V]) Seal(epoch record.Epoch, changelog *record.Batch) error {
 	if s.below == timeMax {
-		s.below = s.observed.now // whatever was restored, its clock was too
+		s.below = s.top(s.observed.now) // whatever was restored, its clock was too
 	}
 	return s.composite.Seal(epoch, changelog)
 }
@@ -131,7 +147,7 @@ func (s *timed[K, V]) Replay(r *record.Raw) error {
 // freezing notes that what is in the active table goes below.
 func (s *timed[K, V]) freezing() {
 	if s.below != timeMax {
-		s.below = max(s.below, s.observed.now)
+		s.below = max(s.below, s.top(s.observed.now))
 	}
 }
 
@@ -340,8 +356,11 @@ func (s *timed[K, V]) alive(from, to int64, committed bool) (int64, int64) {
 	if committed {
 		now = s.observed.committed
 	}
-	return max(0, from, now-s.retention+1), min(to, now)
+	return max(0, from, now-s.retention+1), min(to, s.top(now))
 }
+
+// top is the greatest time that a row can have: that of the clock, or of a task of before whose rows are here now.
+func (s *timed[K, V]) top(now int64) int64 { return max(now, s.observed.latestBefore) }
 
 func (s *timed[K, V]) ofKeyOnGrid(
 	k K, from, to int64, reverse, committed bool, yield func(row[K, V], error) bool,

@@ -79,7 +79,8 @@ const (
 func TimeOrderedSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c TimeOrderedConfig) Spec {
 	return Spec{
 		Name: name, Type: TypeTimeOrdered, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		New: func(env Env) (Store, error) { return newTimeOrdered(name, env, key, value, c) },
+		KeyWindows: serde.WindowBytes(key),
+		New:        func(env Env) (Store, error) { return newTimeOrdered(name, env, key, value, c) },
 	}
 }
 

@@ -24,7 +24,8 @@ var _ layered = (*Timers[string])(nil)
 // TimerSpec describes a persistent, logged store of timers for processor.NewTimers; the caller may change fields.
 // Without a changelog (LoggingDisabled) a crash on another machine loses the timers.
 func TimerSpec[K any](name string, key serde.Serde[K]) Spec {
-	return Spec{Name: name, Type: TypeTimer, KeySerde: typeOf(key), New: func(env Env) (Store, error) {
+	s := Spec{Name: name, Type: TypeTimer, KeySerde: typeOf(key), KeyWindows: serde.WindowBytes(key)}
+	s.New = func(env Env) (Store, error) {
 		if key == nil {
 			return nil, errors.New("store: " + name + ": the key serde of timers must not be nil")
 		}
@@ -32,7 +33,8 @@ func TimerSpec[K any](name string, key serde.Serde[K]) Spec {
 			buffer: newBuffer[struct{}](name, env, nothingSerde{}), key: timerSerde[K]{key},
 			keyBytes: slices.Clone(env.Prefix),
 		}, nil
-	}}
+	}
+	return s
 }
 
 func (s *Timers[K]) encodeKey(t Timer[K]) ([]byte, error) {

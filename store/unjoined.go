@@ -76,6 +76,7 @@ func (e *UnjoinedEntry[K, L, R]) Value(i int) (left L, right R) {
 func UnjoinedSpec[K, L, R any](name string, key serde.Serde[K], left serde.Serde[L], right serde.Serde[R]) Spec {
 	return Spec{
 		Name: name, Type: TypeUnjoined, KeySerde: typeOf(key), ValueSerde: typeOf(left) + ", " + typeOf(right),
+		KeyWindows: serde.WindowBytes(key),
 		New: func(env Env) (Store, error) {
 			if key == nil || left == nil || right == nil {
 				return nil, fmt.Errorf("store: %s: key and value serdes must not be nil", name)

@@ -84,8 +84,8 @@ func VersionedSpec[K, V any](
 ) Spec {
 	return Spec{
 		Name: name, Type: TypeVersioned, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		HistoryRetention: history,
-		New:              func(env Env) (Store, error) { return newVersioned(name, env, key, value, history) },
+		KeyWindows: serde.WindowBytes(key), HistoryRetention: history,
+		New: func(env Env) (Store, error) { return newVersioned(name, env, key, value, history) },
 	}
 }
 

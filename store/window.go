@@ -54,9 +54,19 @@ type WindowConfig struct {
 func WindowSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c WindowConfig) Spec {
 	return Spec{
 		Name: name, Type: TypeWindow, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		Retention: c.Retention,
-		New:       func(env Env) (Store, error) { return newWindow(name, env, key, value, c) },
+		KeyWindows: serde.WindowBytes(key), Rows: c.rows(), Retention: c.Retention,
+		New: func(env Env) (Store, error) { return newWindow(name, env, key, value, c) },
 	}
+}
+
+func (c *WindowConfig) rows() RowLayout {
+	switch {
+	case c.RetainDuplicates:
+		return DuplicateRows
+	case c.Grid.Milliseconds() > 0 || c.NextStart != nil:
+		return GridRows
+	}
+	return SegmentRows
 }
 
 func newWindow[K, V any](

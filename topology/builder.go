@@ -17,6 +17,7 @@ type Builder struct {
 	repartitions []*processor.RepartitionTopic
 	sources      map[string]*sourceDef // by topic
 	globals      []*globalDef
+	foreignKeys  []*foreignKeyDef
 	errs         []*BuildError
 	// printing is held while a line is printed: tasks that run side by side may print to the same writer.
 	printing sync.Mutex

@@ -31,6 +31,8 @@ type graphNode struct {
 	// keepsNullKeys says that records with a null key are of use to the node, as to a left join. They then enter the
 	// repartition topics above it.
 	keepsNullKeys bool
+	// answersTo is, of the source of a foreign-key join's answers, the left table's node; nil of all others.
+	answersTo *graphNode
 	// guards is the repartition topic before which the node keeps null keys out, "" if it is not such a node.
 	guards string
 	// closes says when windows are final, of an aggregation with windows; nil of all others.

@@ -109,6 +109,11 @@ func addForeignKeyJoin[K, V, FK, FV, R any](
 	b.addNode(operator, sink, send)
 	answers := j.rightSide(topic)
 	source := j.internalTopic(answers, j.name("-subscription-response-source", "KTABLE-SOURCE-"))
+	source.answersTo = left.node
+	b.foreignKeys = append(b.foreignKeys, &foreignKeyDef{
+		subscribers: j.subscribers, requests: topic, answers: answers, left: left.node,
+		leftWindows: serde.WindowBytes(left.keySerde), custom: j.toRight != nil,
+	})
 	resolver := j.resolver(j.name("-subscription-response-resolver",
 		"KTABLE-FK-JOIN-SUBSCRIPTION-RESPONSE-RESOLVER-PROCESSOR-"), source)
 	result := j.name("-result", "KTABLE-FK-JOIN-OUTPUT-")
@@ -144,7 +149,7 @@ func (j *foreignKeyJoin[K, V, FK, FV, R]) rightSide(topic string) (answers strin
 	j.subscribers = j.name("-subscription-store", "KTABLE-FK-JOIN-SUBSCRIPTION-STATE-STORE-")
 	spec := store.KeyValueSpec(j.subscribers, serde.Serde[subscriptionKey[FK, K]](j.storeSerde),
 		serde.Serde[subscriber](subscriberSerde{}))
-	spec.PartitionKey = partitionKeyOfSubscription
+	spec.PartitionKey = SubscriptionPartitionKey
 	b.addStore(operator, spec)
 	receive := j.receiveNode(j.name("-subscription-receive", subscriptions), source)
 	ask := j.askNode(j.name("-subscription-join-foreign", subscriptions), receive)

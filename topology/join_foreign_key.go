@@ -69,9 +69,3 @@ func cutSubscriptionKey(data []byte) (foreign, key []byte, err error) {
 	}
 	return rest[:n:n], rest[n:], nil
 }
-
-// partitionKeyOfSubscription is the store's Spec.PartitionKey.
-func partitionKeyOfSubscription(data []byte) ([]byte, error) {
-	foreign, _, err := cutSubscriptionKey(data)
-	return foreign, err
-}

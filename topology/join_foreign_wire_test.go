@@ -82,11 +82,11 @@ func TestForeignKeyPrefixes(t *testing.T) {
 	for _, other := range []string{"", "a", "abk", "b"} {
 		require.False(t, bytes.HasPrefix(key, prefix(other)), other)
 	}
-	partitionKey, err := partitionKeyOfSubscription(key)
+	partitionKey, err := SubscriptionPartitionKey(key)
 	require.NoError(t, err)
 	require.Equal(t, "ab", string(partitionKey))
 	for n := range 7 {
-		_, err := partitionKeyOfSubscription(key[:n])
+		_, err := SubscriptionPartitionKey(key[:n])
 		require.Error(t, err)
 	}
 }

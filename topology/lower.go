@@ -89,7 +89,9 @@ func (b *Builder) lower() *processor.Plan {
 		for _, name := range n.stores {
 			if s := b.storeByName[name]; !added[name] {
 				added[name] = true
-				p.Stores = append(p.Stores, &processor.StoreSpec{Spec: s.spec, Position: s.position, FromSource: s.fromSource})
+				spec := &processor.StoreSpec{Spec: s.spec, Position: s.position, FromSource: s.fromSource}
+				spec.KeyWindows = b.storeWindows(name, spec.KeyWindows)
+				p.Stores = append(p.Stores, spec)
 			}
 		}
 	}
@@ -107,6 +109,9 @@ func (b *Builder) lower() *processor.Plan {
 			Source: g.source.lower(g.source.children), Processor: g.processor.lower(nil),
 			Store: &processor.StoreSpec{Spec: g.store.spec, Position: g.store.position},
 		})
+	}
+	for _, d := range b.foreignKeys {
+		p.ForeignKeyJoins = append(p.ForeignKeyJoins, d.lower())
 	}
 	p.Subtopologies = subtopologies(p, behind)
 	p.Unnamed = b.unnamed(p)

@@ -43,7 +43,10 @@ func (n *sessionNode[K, V, A]) Receive(r record.Record[K, V]) error {
 		n.ctx.Dropped(n.name, nullKeyReason)
 		return nil
 	}
-	closeTime := n.observe(&r)
+	closeTime, err := n.observe(&r)
+	if err != nil {
+		return err
+	}
 	if err := n.emitClosed(r.Headers); err != nil {
 		return err
 	}
@@ -130,6 +133,13 @@ func (n *sessionNode[K, V, A]) emitSessions(after, upTo int64, headers []record.
 	for e, err := range n.store.FetchByEnd(max(0, after), upTo-1) {
 		if err != nil {
 			return err
+		}
+		before, err := n.emittedBefore(e.Key, after)
+		if err != nil {
+			return err
+		}
+		if e.Window.End < before {
+			continue
 		}
 		if err := n.forwardFinal(e.Key, e.Window, e.Value, e.Window.End, headers); err != nil {
 			return err

@@ -48,12 +48,14 @@ func (n *slidingNode[K, V, A]) Receive(r record.Record[K, V]) error {
 		n.ctx.Dropped(n.name, nullKeyOrValueReason)
 		return nil
 	}
-	closeTime := n.observe(&r)
+	closeTime, err := n.observe(&r)
+	if err != nil {
+		return err
+	}
 	if r.Timestamp+n.d < closeTime {
 		return n.tooLate(&r, false, 1)
 	}
 	n.taken = false
-	var err error
 	if r.Timestamp < n.d {
 		err = n.receiveEarly(&r, closeTime)
 	} else if err = n.emitClosed(r.Headers); err == nil {
@@ -237,6 +239,13 @@ func (n *slidingNode[K, V, A]) emitSliding(after, upTo int64, headers []record.H
 			return err
 		}
 		w := record.Window{Start: e.Start, End: e.Start + n.d}
+		before, err := n.emittedBefore(e.Key, after)
+		if err != nil {
+			return err
+		}
+		if w.End < before {
+			continue
+		}
 		if err := n.forwardFinal(e.Key, w, e.Value, e.Timestamp, headers); err != nil {
 			return err
 		}

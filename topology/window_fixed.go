@@ -29,7 +29,10 @@ func (n *fixedWindowNode[K, V, A]) Receive(r record.Record[K, V]) error {
 		n.ctx.Dropped(n.name, nullKeyReason)
 		return nil
 	}
-	closeTime := n.observe(&r)
+	closeTime, err := n.observe(&r)
+	if err != nil {
+		return err
+	}
 	if err := n.emitClosed(r.Headers); err != nil {
 		return err
 	}
@@ -96,6 +99,13 @@ func (n *fixedWindowNode[K, V, A]) emitFixed(after, upTo int64, headers []record
 	for e, err := range n.store.FetchByStart(from, to) {
 		if err != nil {
 			return err
+		}
+		before, err := n.emittedBefore(e.Key, after)
+		if err != nil {
+			return err
+		}
+		if before != unset && e.Start <= n.by.lastClosed(before) {
+			continue
 		}
 		w := record.Window{Start: e.Start, End: n.by.endOf(e.Start)}
 		if err := n.forwardFinal(e.Key, w, e.Value, e.Timestamp, headers); err != nil {

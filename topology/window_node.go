@@ -24,20 +24,25 @@ type windowNode[K, V, A any] struct {
 	// emitted is the close time of the last emission; nil if every update is forwarded.
 	emitted *store.Clock
 	idle    idleTime
-	// emit forwards the windows that closed after the one close time and up to the other.
+	// emit forwards the windows that closed after the one close time and up to the other, but for those that were
+	// forwarded before the number of partitions changed: emittedBefore.
 	emit func(after, upTo int64, headers []record.Header) error
+	// hashOf returns what the partition of a key follows from; it is asked only after such a change.
+	hashOf func(key K) (uint32, error)
 }
 
 // windowStore is what store.Window and store.Session have in common here.
-type windowStore interface {
+type windowStore[K any] interface {
 	Clock(name string) (*store.Clock, error)
 	CachingEnabled() bool
+	PartitionHash(key K) (uint32, error)
 }
 
 // open completes the node of one task. Each input of a cogroup has an observed time of its own.
-func (n *windowNode[K, V, A]) open(w nodeOptions[K, V, A], st windowStore, by windowing) (err error) {
+func (n *windowNode[K, V, A]) open(w nodeOptions[K, V, A], st windowStore[K], by windowing) (err error) {
 	n.userNode, n.fold, n.null = userNode{w.ctx, w.name}, w.fold, record.NullnessOf[A]()
 	n.cached, n.sendOld, n.closeAfter = st.CachingEnabled(), w.state.sendOld, by.closeAfter()
+	n.hashOf = st.PartitionHash
 	if n.observed, err = st.Clock("observed" + w.input); err != nil {
 		return wrapNode(w.name, err)
 	}
@@ -65,11 +70,34 @@ func (n *windowNode[K, V, A]) Init() error {
 	return nil
 }
 
-// observe takes the time of a record, and returns the end of the windows that have closed by it.
-func (n *windowNode[K, V, A]) observe(r *record.Record[K, V]) (closeTime int64) {
+// observe takes the time of a record, and returns the end of the windows of its key that have closed by it. They may be
+// more than those of other keys if the key comes from a task that was ahead when the number of partitions changed: what
+// was late there stays late.
+func (n *windowNode[K, V, A]) observe(r *record.Record[K, V]) (closeTime int64, err error) {
 	n.observed.Advance(r.Timestamp)
 	n.idle.seen(n.ctx.WallClock())
-	return n.observed.Now() - n.closeAfter
+	now := n.observed.Now()
+	if n.observed.LatestBefore() > now {
+		hash, err := n.hashOf(r.Key)
+		if err != nil {
+			return 0, wrapNode(n.name, err)
+		}
+		now = n.observed.NowOf(hash)
+	}
+	return now - n.closeAfter, nil
+}
+
+// emittedBefore returns up to which close time the windows of a key were emitted by the task that had the key before
+// the number of partitions changed, -1 if that is not later than after, which is where the task itself is.
+func (n *windowNode[K, V, A]) emittedBefore(key K, after int64) (closeTime int64, err error) {
+	if n.emitted.LatestBefore() <= after {
+		return unset, nil
+	}
+	hash, err := n.hashOf(key)
+	if err != nil {
+		return 0, wrapNode(n.name, err)
+	}
+	return n.emitted.Before(hash), nil
 }
 
 // emitClosed forwards the windows that have closed since the last time. It goes before the update of the record that

@@ -67,6 +67,16 @@ func (s *Impatient) Open(ctx context.Context, name string) (io.ReadCloser, error
 	return &impatientReader{r: r, w: w}, nil
 }
 
+// ReadRange reads a part of an object, which counts as one piece.
+func (s *Impatient) ReadRange(ctx context.Context, name string, offset int64, p []byte) error {
+	bounded, w, err := s.watch(ctx, "read", name)
+	if err != nil {
+		return err
+	}
+	defer w.end()
+	return w.explain(ReadRange(bounded, s.Storage, name, offset, p))
+}
+
 // Sweep sweeps the storage below.
 func (s *Impatient) Sweep(ctx context.Context, prefix string, abandoned func(string) bool) ([]string, error) {
 	return Sweep(ctx, s.Storage, prefix, abandoned)

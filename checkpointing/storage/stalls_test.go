@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -112,4 +113,18 @@ func TestStalledStorageIsLeftAlone(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestPartsAreReadThroughWrappers(t *testing.T) {
+	t.Parallel()
+	below := mem.New()
+	require.NoError(t, storage.Put(t.Context(), below, "a", []byte("0123456789"), storage.CreateOptions{}))
+	s := storage.LimitStalls(storage.RateLimit(below, 1), time.Minute)
+	require.True(t, storage.ReadsRanges(s))
+	part := make([]byte, 3)
+	require.NoError(t, s.ReadRange(t.Context(), "a", 4, part))
+	require.Equal(t, "456", string(part))
+	whole := storage.LimitStalls(&slowly{Storage: below}, time.Minute)
+	require.False(t, storage.ReadsRanges(whole))
+	require.ErrorIs(t, whole.ReadRange(t.Context(), "a", 4, part), errors.ErrUnsupported)
 }

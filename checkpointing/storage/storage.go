@@ -77,6 +77,19 @@ type RangeReader interface {
 	ReadRange(ctx context.Context, name string, offset int64, p []byte) error
 }
 
+// ReadsRanges tells whether a storage is a [RangeReader], and if it passes everything on, as those of this package do,
+// whether the one below is.
+func ReadsRanges(s Storage) bool {
+	switch s := s.(type) {
+	case *Impatient:
+		return ReadsRanges(s.Storage)
+	case *RateLimited:
+		return ReadsRanges(s.Storage)
+	}
+	_, ok := s.(RangeReader)
+	return ok
+}
+
 // ReadRange calls the ReadRange of a [RangeReader]. With another storage it fails with [errors.ErrUnsupported].
 func ReadRange(ctx context.Context, s Storage, name string, offset int64, p []byte) error {
 	reader, ok := s.(RangeReader)

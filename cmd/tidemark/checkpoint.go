@@ -21,13 +21,13 @@ import (
 func newCheckpoint() *cobra.Command {
 	return group("checkpoint", "Make, list and verify checkpoints",
 		newList(checkpointing.KindCheckpoint), newShow("show", checkpointing.KindCheckpoint),
-		newVerify(checkpointing.KindCheckpoint), newTrigger())
+		newVerify(checkpointing.KindCheckpoint), newTrigger(), newConfigure())
 }
 
 func newSavepoint() *cobra.Command {
-	return group("savepoint", "Make, list, inspect, verify and delete savepoints",
+	return group("savepoint", "Make, list, inspect, verify, restore and delete savepoints",
 		newList(checkpointing.KindSavepoint), newShow("inspect", checkpointing.KindSavepoint),
-		newVerify(checkpointing.KindSavepoint), newDispose(), newCreate(), newStop())
+		newVerify(checkpointing.KindSavepoint), newDispose(), newCreate(), newStop(), newRestore(), newRescale())
 }
 
 // findAll finds checkpoints and savepoints, of all applications if none is given.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -171,6 +172,9 @@ func TestStateDump(t *testing.T) {
 		}
 		return rows
 	}
+	other := filepath.Join(t.TempDir(), "other")
+	require.NoError(t, os.WriteFile(other, bytes.Repeat([]byte{9}, storage.KeyBytes), 0o600))
+	require.Len(t, dump("orders/chk-2", "counts", "--encryption-key-file", other), 3, "several keys")
 	rows := dump("orders/chk-2", "counts", "--key", "string", "--value", "int64")
 	require.Len(t, rows, 3)
 	require.Equal(t, map[string]any{

@@ -50,14 +50,29 @@ func TestControl(t *testing.T) {
 	t.Setenv(storageVariable, root)
 	require.Contains(t, command(t, 0, "savepoint", "verify", made.Location), "good")
 	require.Contains(t, command(t, 0, "state", "stores", made.Location), "counts")
-	require.Contains(t, ask("savepoint", "stop"), "savepoint 3: orders/savepoint-3-")
+	require.Contains(t, ask("checkpoint", "configure", "--interval", "50ms", "--retained", "2"), "changed\n")
+	require.Eventually(t, func() bool {
+		s, err := app.Status(t.Context())
+		return err == nil && s.Checkpoints.Completed >= 4
+	}, 30*time.Second, 20*time.Millisecond, "they are made by themselves now")
+	require.JSONEq(t, `{"v":1,"intervalMs":0}`,
+		ask("checkpoint", "configure", "--reset", "--interval", "0", "--output", "json"))
+	refused := func(want string, args ...string) {
+		t.Helper()
+		all := append([]string{"checkpoint", "configure"}, args...)
+		require.Contains(t, command(t, exitError, append(all, at...)...), want)
+	}
+	refused("nothing to change")
+	refused("whole milliseconds", "--timeout", "1ns")
+	refused("Retained", "--retained", "-4")
+	require.Contains(t, ask("savepoint", "stop"), "/savepoint-")
 	require.NoError(t, <-ended, "the application has ended")
 
 	out := command(t, exitError, "savepoint", "create", "--brokers", brokers[0])
 	require.Contains(t, out, "--application-id are needed")
 	out = command(t, exitError, "savepoint", "create", "--brokers", brokers[0], "--application-id", "nobody")
 	require.Contains(t, out, "no control topic")
-	at[5] = "300ms"
+	at[5] = "300ms" // --wait
 	out = command(t, exitError, append([]string{"checkpoint", "trigger"}, at...)...)
 	require.Contains(t, out, "no result within --wait=300ms")
 }

@@ -6,7 +6,8 @@
 //	tidemark diff --brokers HOST:PORT,… --application-id ID NEW.json        compares with what the application runs
 //	tidemark checkpoint list|show|verify                                    what is in a storage, and whether it is whole
 //	tidemark savepoint list|inspect|verify|dispose
-//	tidemark checkpoint trigger, savepoint create|stop                      commands to a running application
+//	tidemark checkpoint trigger|configure, savepoint create|stop            commands to a running application
+//	tidemark savepoint restore|rescale                                      let an application begin where one was made
 //	tidemark state stores|dump                                              the rows of a store, as JSON lines
 //	tidemark completion bash|fish|powershell|zsh
 //

@@ -25,7 +25,7 @@ const storageVariable = "TIDEMARK_STORAGE"
 type place struct {
 	url           string
 	applicationID string
-	keyFile       string
+	keyFiles      []string
 	output        string
 }
 
@@ -45,8 +45,8 @@ func outputFlag(cmd *cobra.Command, output *string) {
 }
 
 func (p *place) keyFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.keyFile, "encryption-key-file", "",
-		"`FILE` with the encryption key: 32 bytes, or those in hex or base64")
+	cmd.Flags().StringArrayVar(&p.keyFiles, "encryption-key-file", nil,
+		"`FILE` with an encryption key: 32 bytes, or those in hex or base64; may be repeated, for keys of before")
 }
 
 // open makes the storage of the flags.
@@ -84,25 +84,43 @@ func openStorage(raw string) (storage.Storage, error) {
 	return nil, fmt.Errorf("--storage has the scheme %q: want file or s3", u.Scheme)
 }
 
-// cipher reads the key of the flags; nil without one.
+// cipher has the keys of the flags; nil without one.
 func (p *place) cipher() (*storage.Cipher, error) {
-	if p.keyFile == "" {
-		return nil, nil //nolint:nilnil // nothing is encrypted
+	keys, err := p.keys()
+	if err != nil || len(keys) == 0 {
+		return nil, err
 	}
-	data, err := os.ReadFile(p.keyFile)
+	return storage.NewCipher(keys[0], keys[1:]...)
+}
+
+// keys reads the keys of the flags.
+func (p *place) keys() ([][]byte, error) {
+	var keys [][]byte
+	for _, file := range p.keyFiles {
+		key, err := readKey(file)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func readKey(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("--encryption-key-file: %w", err)
 	}
 	text := string(bytes.TrimSpace(data))
 	for _, decode := range []func(string) ([]byte, error){hex.DecodeString, base64.StdEncoding.DecodeString} {
 		if key, err := decode(text); err == nil && len(key) == storage.KeyBytes {
-			return storage.NewCipher(key)
+			return key, nil
 		}
 	}
 	if len(data) != storage.KeyBytes {
-		return nil, fmt.Errorf("--encryption-key-file: %s holds no key of %d bytes", p.keyFile, storage.KeyBytes)
+		return nil, fmt.Errorf("--encryption-key-file: %s holds no key of %d bytes", file, storage.KeyBytes)
 	}
-	return storage.NewCipher(data)
+	return data, nil
 }
 
 // locate makes a folder of what the user typed: that, a manifest in it, or the last part of it with --application-id.
