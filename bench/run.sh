@@ -169,10 +169,10 @@ operators() {
 # them.
 run_checkpoint() {
   local rep ms records=$RECORDS
-  RECORDS=${CHECKPOINT_RECORDS:-24000000} KEYS=${CHECKPOINT_KEYS:-1000000} load uniform
+  RECORDS=${CHECKPOINT_RECORDS:-24000000} KEYS=${CHECKPOINT_KEYS:-$KEYS} load uniform
   for rep in $(seq "$REPS"); do
     for ms in 0 "${CHECKPOINT_MS:-10000}"; do
-      KEYS=${CHECKPOINT_KEYS:-1000000} batch tidemark count uniform "$rep" --mode eos --commit-ms 100 --threads 2 --cache on --checkpoint-ms "$ms"
+      KEYS=${CHECKPOINT_KEYS:-$KEYS} batch tidemark count uniform "$rep" --mode eos --commit-ms 100 --threads 2 --cache on --checkpoint-ms "$ms"
     done
   done
   for rep in $(seq "$REPS"); do

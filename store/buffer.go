@@ -583,12 +583,14 @@ func (b *buffer[V]) freeze() {
 
 // newActive returns an empty table. As many keys again as in the last one are likely, and growing a table copies it.
 func (b *buffer[V]) newActive() *table[V] {
-	if b.next == nil {
+	next := b.next
+	b.next = nil
+	select {
+	case t := <-next:
+		return t
+	default: // none was prepared, or busy processors have not come to it
 		return newTable[V](len(b.prefix), len(b.active.entries))
 	}
-	t := <-b.next
-	b.next = nil
-	return t
 }
 
 // prepareEntriesMin is from where on making a table takes longer than handing one over.
