@@ -82,8 +82,8 @@ func CheckPartitions(topic string, have, want int32) error {
 		Topic: topic,
 		What:  fmt.Sprintf("has %d partitions, and the topology needs %d", have, want),
 		Hint: "the number of input partitions has changed since the topic was made, or the topic was made by hand; " +
-			"restore the old number of input partitions, or use a new application id; after a start from a savepoint with other " +
-			"numbers of partitions the topology has to ask for the same (topology.Partitions)",
+			"restore the old number of input partitions, or use a new application id; after a start from a savepoint with " +
+			"other numbers of partitions the topology has to ask for the same (topology.Partitions)",
 	}
 }
 

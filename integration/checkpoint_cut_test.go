@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
@@ -187,9 +188,7 @@ func (c *cut) checkOutputs(out string, from map[string]letter) {
 	var last map[string]letter
 	c.settle(func() bool {
 		last = make(map[string]letter)
-		for key, l := range from {
-			last[key] = l
-		}
+		maps.Copy(last, from)
 		for _, r := range c.cluster.ReadCommitted(c.t, out) {
 			l, before := parseLetter(string(r.Value)), last[string(r.Key)]
 			require.Equal(c.t, before.updates+1, l.updates, "update of %q at %d-%d", r.Key, r.Partition, r.Offset)
