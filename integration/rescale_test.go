@@ -190,6 +190,7 @@ func TestRescaleFinalWindows(t *testing.T) {
 func (r *rescaled) checkOnce(topic string, want int) {
 	r.t.Helper()
 	seen := make(map[string]int64)
+	r.cluster.AwaitDecided(r.t, topic)
 	for _, rec := range r.cluster.ReadCommitted(r.t, topic) {
 		if strings.HasPrefix(string(rec.Key), "end-") {
 			continue
@@ -222,6 +223,7 @@ func (r *rescaled) checkOnce(topic string, want int) {
 func (r *rescaled) checkTenfold(partitions int32, base time.Time) (rows int) {
 	r.t.Helper()
 	last := make(map[string]int64)
+	r.cluster.AwaitDecided(r.t, r.name+"-tenfold-changelog")
 	for _, rec := range r.cluster.ReadCommitted(r.t, r.name+"-tenfold-changelog") {
 		const timeBytes = 8
 		word := rec.Key[:len(rec.Key)-timeBytes]
@@ -287,6 +289,7 @@ func TestRescaleForeignKeyJoin(t *testing.T) {
 			want[id] = row + "+" + cmp.Or(product[of], "none")
 		}
 		got := make(map[string]string)
+		r.cluster.AwaitDecided(t, r.name+"-joined-changelog")
 		for _, rec := range r.cluster.ReadCommitted(t, r.name+"-joined-changelog") {
 			got[string(rec.Key)] = string(rec.Value)
 			require.Equal(t, record.PartitionOf(rec.Key, left), rec.Partition)

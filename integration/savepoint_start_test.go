@@ -81,6 +81,8 @@ func (f *fed) check(name string, partitions int32) {
 	f.t.Helper()
 	f.cluster.AwaitCommitted(f.t, name, f.in, badPatience)
 	f.cluster.AwaitCommitted(f.t, name, name+"-by-word-repartition", badPatience)
+	f.cluster.AwaitDecided(f.t, name+"-totals-changelog")
+	f.cluster.AwaitDecided(f.t, name+"-minutes-changelog")
 	totals := make(map[string]int64)
 	for _, r := range f.cluster.ReadCommitted(f.t, name+"-totals-changelog") {
 		totals[string(r.Key)] = int64(binary.BigEndian.Uint64(r.Value))

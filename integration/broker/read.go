@@ -138,3 +138,31 @@ func (r *reader) convert(b *sarama.RecordBatch, rec *sarama.Record, offset int64
 	}
 	return out
 }
+
+// AwaitDecided waits until no transaction is open in a topic. Offsets that a transaction has committed may be visible
+// before its records are, on a real broker.
+func (c *Cluster) AwaitDecided(t testing.TB, topic string) {
+	t.Helper()
+	client := c.client(t)
+	defer func() { _ = client.Close() }()
+	for _, p := range partitions(t, client, topic) {
+		eventually(t, fmt.Sprintf("end of transactions in %s-%d", topic, p), func() error {
+			end, err := client.GetOffset(topic, p, sarama.OffsetNewest)
+			if err != nil {
+				return err
+			}
+			leader, err := client.Leader(topic, p)
+			if err != nil {
+				return err
+			}
+			r := reader{topic: topic, partition: p, isolation: sarama.ReadCommitted, next: end}
+			if err := r.fetch(leader); err != nil {
+				return err
+			}
+			if r.end < end {
+				return fmt.Errorf("the last stable offset is %d of %d", r.end, end)
+			}
+			return nil
+		})
+	}
+}
