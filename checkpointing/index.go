@@ -1,6 +1,7 @@
 package checkpointing
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -127,16 +128,10 @@ func (f Files) verifyIndexes(ctx context.Context, m *Manifest) (errs []error) {
 
 // index reads the index of a file.
 func (f Files) index(ctx context.Context, file File) (*store.FileIndex, error) {
-	r, err := f.Storage.Open(ctx, indexName(file.Name))
-	if err != nil {
-		return nil, err
+	data, err := storage.Get(ctx, f.Storage, indexName(file.Name), indexBytesMax)
+	if err == nil && file.KeyID != "" {
+		data, err = io.ReadAll(f.Cipher.Decrypt(bytes.NewReader(data)))
 	}
-	defer func() { _ = r.Close() }() // all was read, or does not matter
-	var plain io.Reader = r
-	if file.KeyID != "" {
-		plain = f.Cipher.Decrypt(r)
-	}
-	data, err := io.ReadAll(io.LimitReader(plain, indexBytesMax))
 	if err != nil {
 		return nil, err
 	}

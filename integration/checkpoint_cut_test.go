@@ -7,8 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
-	"reflect"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -185,26 +183,15 @@ func (c *cut) await(name string) {
 // there one by one, to the end.
 func (c *cut) checkOutputs(out string, from map[string]letter) {
 	c.t.Helper()
-	var last map[string]letter
-	c.settle(func() bool {
-		last = make(map[string]letter)
-		maps.Copy(last, from)
-		for _, r := range c.cluster.ReadCommitted(c.t, out) {
-			l, before := parseLetter(string(r.Value)), last[string(r.Key)]
-			require.Equal(c.t, before.updates+1, l.updates, "update of %q at %d-%d", r.Key, r.Partition, r.Offset)
-			last[string(r.Key)] = l
-		}
-		return reflect.DeepEqual(c.want(), last)
-	})
-	require.Equal(c.t, c.want(), last)
-}
-
-// settle waits for what is committed already, but not everywhere: the offsets of a transaction may be visible before
-// its records are.
-func (c *cut) settle(done func() bool) {
-	for deadline := time.Now().Add(badPatience); !done() && time.Now().Before(deadline); {
-		runtime.Gosched()
+	last := make(map[string]letter)
+	maps.Copy(last, from)
+	c.cluster.AwaitDecided(c.t, out)
+	for _, r := range c.cluster.ReadCommitted(c.t, out) {
+		l, before := parseLetter(string(r.Value)), last[string(r.Key)]
+		require.Equal(c.t, before.updates+1, l.updates, "update of %q at %d-%d", r.Key, r.Partition, r.Offset)
+		last[string(r.Key)] = l
 	}
+	require.Equal(c.t, c.want(), last)
 }
 
 // runClone starts another application from a checkpoint, sometimes with other numbers of partitions, and checks it.
@@ -248,20 +235,17 @@ func (c *cut) lettersIn(location string) map[string]letter {
 // checkState compares what an application keeps, as its changelogs have it, each row where its key belongs.
 func (c *cut) checkState(name string, partitions int32) {
 	c.t.Helper()
-	var words map[string]int64
-	var letters map[string]letter
-	c.settle(func() bool {
-		words, letters = make(map[string]int64), make(map[string]letter)
-		for _, r := range c.cluster.ReadCommitted(c.t, name+"-words-changelog") {
-			words[string(r.Key)] = int64(binary.BigEndian.Uint64(r.Value))
-			require.Equal(c.t, processor.DefaultPartition(r.Key, partitions), r.Partition, "%q", r.Key)
-		}
-		for _, r := range c.cluster.ReadCommitted(c.t, name+"-letters-changelog") {
-			letters[string(r.Key)] = parseLetter(string(r.Value))
-			require.Equal(c.t, processor.DefaultPartition(r.Key, partitions), r.Partition, "%q", r.Key)
-		}
-		return reflect.DeepEqual(c.words, words) && reflect.DeepEqual(c.want(), letters)
-	})
+	words, letters := make(map[string]int64), make(map[string]letter)
+	c.cluster.AwaitDecided(c.t, name+"-words-changelog")
+	c.cluster.AwaitDecided(c.t, name+"-letters-changelog")
+	for _, r := range c.cluster.ReadCommitted(c.t, name+"-words-changelog") {
+		words[string(r.Key)] = int64(binary.BigEndian.Uint64(r.Value))
+		require.Equal(c.t, processor.DefaultPartition(r.Key, partitions), r.Partition, "%q", r.Key)
+	}
+	for _, r := range c.cluster.ReadCommitted(c.t, name+"-letters-changelog") {
+		letters[string(r.Key)] = parseLetter(string(r.Value))
+		require.Equal(c.t, processor.DefaultPartition(r.Key, partitions), r.Partition, "%q", r.Key)
+	}
 	require.Equal(c.t, c.words, words)
 	require.Equal(c.t, c.want(), letters)
 }

@@ -87,10 +87,11 @@ func openStorage(raw string) (storage.Storage, error) {
 // cipher has the keys of the flags; nil without one.
 func (p *place) cipher() (*storage.Cipher, error) {
 	keys, err := p.keys()
-	if err != nil || len(keys) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	return storage.NewCipher(keys[0], keys[1:]...)
+	c := checkpointing.Config{OldEncryptionKeys: keys}
+	return c.Cipher()
 }
 
 // keys reads the keys of the flags.
