@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidemarkio/tidemark/changelog"
 	"github.com/tidemarkio/tidemark/eos"
@@ -43,6 +44,11 @@ type App struct {
 	}
 	// spoiled are the snapshots that tasks failed with, over all incarnations.
 	spoiled worker.Spoiled
+	// workers is how many there are to be; changing is held by who changes that.
+	workers struct {
+		changing sync.Mutex
+		n        atomic.Int64
+	}
 	// controlFrom is where the control topic ended when Run began, -1 before that is known. Owned by Run.
 	controlFrom int64
 	done        chan struct{} // closed when Run has returned
@@ -78,6 +84,7 @@ func New(t Topology, cfg Config) (*App, error) {
 		return nil, errors.New("tidemark: the topology is empty: add a source")
 	}
 	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{}), controlFrom: -1}
+	a.workers.n.Store(int64(cfg.Workers))
 	return a, nil
 }
 

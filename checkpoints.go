@@ -362,7 +362,7 @@ func (m *checkpoints) endParts(ctx context.Context) {
 // tellWorkers tells all workers at once: each comes by between two of its steps.
 func (m *checkpoints) tellWorkers(ctx context.Context, id int64, tell func(w *worker.Worker) error) {
 	var wait sync.WaitGroup
-	for _, w := range m.in.workers {
+	for _, w := range m.in.threads.workers() {
 		wait.Go(func() {
 			if err := tell(w); err != nil && !errors.Is(err, worker.ErrStopped) && ctx.Err() == nil {
 				m.logger.Warn("a worker does not hear of a checkpoint", slog.Int64("id", id), slog.Any("error", err))

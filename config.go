@@ -183,6 +183,7 @@ func (e *ConfigError) Error() string {
 
 // Defaults.
 const (
+	workersMax                = 1024
 	defaultCacheBytesMax      = 64 << 20
 	defaultStateBytesMax      = 256 << 20
 	defaultFlushInterval      = 30 * time.Second
@@ -278,8 +279,8 @@ func (c *Config) validate() error {
 	if len(c.Brokers) == 0 {
 		bad("Brokers", "[]", "want at least one host:port")
 	}
-	if c.Workers < 1 || c.Workers > 1024 {
-		bad("Workers", c.Workers, "want 1 to 1024")
+	if c.Workers < 1 || c.Workers > workersMax {
+		bad("Workers", c.Workers, fmt.Sprintf("want 1 to %d", workersMax))
 	}
 	if c.CommitInterval < commitIntervalMin {
 		bad("CommitInterval", c.CommitInterval, "want at least "+commitIntervalMin.String())

@@ -30,7 +30,7 @@ type incarnation struct {
 	admin   *kafka.Admin
 	topics  *topics
 	group   *kafka.Group
-	workers []*worker.Worker
+	threads threads
 	manager *worker.Manager
 	// standbys follow the changelogs of tasks that others run.
 	standbys *worker.Standbys
@@ -42,10 +42,9 @@ type incarnation struct {
 	reading      sync.RWMutex
 	globalClosed bool
 
-	fetchers  []*kafka.Fetcher
-	producers []*kafka.Producer
-	failed    chan error // the first error that stops the incarnation
-	running   sync.WaitGroup
+	fetchers []*kafka.Fetcher // but those of workers
+	failed   chan error       // the first error that stops the incarnation
+	running  sync.WaitGroup
 	// settled is closed when all tasks run for the first time: the group has accepted the topology.
 	settled  chan struct{}
 	settling sync.Once
@@ -121,13 +120,12 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		return err
 	}
 	g, initCtx := errgroup.WithContext(ctx)
-	for i := range cfg.Workers {
-		w, producer, err := in.newWorker(i) //nolint:contextcheck // a fetcher lives until it is closed
+	for range in.app.workers.n.Load() {
+		t, err := in.newThread() //nolint:contextcheck // a fetcher lives until it is closed
 		if err != nil {
 			return err
 		}
-		in.workers = append(in.workers, w)
-		g.Go(func() error { return producer.Init(initCtx) })
+		g.Go(func() error { return t.producer.Init(initCtx) })
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("tidemark: initialise producers: %w", err)
@@ -136,12 +134,6 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		cfg.Logger.Warn("cannot look for departed members: their tasks wait for their sessions to end",
 			slog.Any("error", err))
 	}
-	var ids []string
-	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
-		for _, p := range in.producers {
-			ids = append(ids, p.TransactionalID())
-		}
-	}
 	from, err := in.newSnapshots()
 	if err != nil {
 		return err
@@ -149,7 +141,7 @@ func (in *incarnation) assemble(ctx context.Context) error {
 	restorer := worker.NewRestorer(worker.RestorerConfig{
 		Snapshots: from, Lazy: cfg.Checkpointing.LazyRestore, Spoiled: &in.app.spoiled,
 		GroupID: cfg.ApplicationID, Admin: in.admin, Reader: kafka.NewReader(in.client), StateDir: in.dir,
-		Task: in.taskConfig, ResetOffset: in.resetOffset, EndTransaction: in.endTransaction, OwnIDs: ids,
+		Task: in.taskConfig, ResetOffset: in.resetOffset, EndTransaction: in.endTransaction, OwnIDs: in.ownIDs,
 		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
 		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,
 	})
@@ -162,7 +154,7 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		},
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
-		Workers: in.workers, Restorer: restorer, StateDir: in.dir,
+		Workers: in.threads.workers(), Restorer: restorer, StateDir: in.dir,
 		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, Logger: cfg.Logger,
 	})
 	return nil
@@ -180,45 +172,15 @@ func (in *incarnation) newStandbys(restorer *worker.Restorer) *worker.Standbys {
 	})
 }
 
-func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error) {
-	cfg := &in.app.cfg
-	id := ""
-	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
-		id = fmt.Sprintf("%s-%s-%d", cfg.ApplicationID, in.dir.ProcessID(), i)
+// ownIDs are the transactional ids of this instance's workers.
+func (in *incarnation) ownIDs() (ids []string) {
+	if in.app.cfg.ProcessingGuarantee != eos.ExactlyOnceV2 {
+		return nil
 	}
-	codec, err := kafka.ParseCompression(cfg.Compression)
-	if err != nil {
-		return nil, nil, err
+	for _, t := range in.threads.all() {
+		ids = append(ids, t.producer.TransactionalID())
 	}
-	delivery := min(cfg.RetryTimeout, 2*time.Minute)
-	p, err := kafka.NewProducer(in.client, kafka.ProducerConfig{
-		TransactionalID: id, GroupID: cfg.ApplicationID, TransactionTimeout: cfg.TransactionTimeout,
-		Compression: codec, MaxRequestBytes: cfg.MaxRequestBytes,
-		// A single attempt must not outlast what all attempts together may take.
-		DeliveryTimeout: delivery, RequestTimeout: min(delivery, 30*time.Second),
-		Suspects: in.written, Logger: cfg.Logger,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	f := kafka.NewFetcher(in.client, in.fetcherConfig())
-	in.producers, in.fetchers = append(in.producers, p), append(in.fetchers, f)
-	cache := cfg.CacheBytesMax
-	if cache < 0 {
-		cache = defaultCacheBytesMax
-	}
-	var onCut func(checkpointing.Cut)
-	var onDecline func(checkpointing.Decline)
-	if m := in.checkpoints; m != nil {
-		onCut, onDecline = func(c checkpointing.Cut) { m.post(c) }, func(d checkpointing.Decline) { m.post(d) }
-	}
-	return worker.New(worker.Config{
-		OnCut: onCut, OnDecline: onDecline,
-		Index: i, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
-		UncommittedBytesMax: int(cache) / cfg.Workers, RetryTimeout: cfg.RetryTimeout,
-		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
-		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
-	}), p, nil
+	return ids
 }
 
 func (in *incarnation) fetcherConfig() kafka.FetcherConfig {
@@ -230,9 +192,9 @@ func (in *incarnation) fetcherConfig() kafka.FetcherConfig {
 
 // endTransaction ends the last transaction of a transactional id: through its worker if it is ours, else by fencing.
 func (in *incarnation) endTransaction(ctx context.Context, id string) error {
-	for i, p := range in.producers {
-		if p.TransactionalID() == id {
-			return in.workers[i].EndTransaction(ctx)
+	for _, t := range in.threads.all() {
+		if t.producer.TransactionalID() == id {
+			return t.EndTransaction(ctx)
 		}
 	}
 	return in.admin.FenceProducer(ctx, id)
@@ -353,12 +315,8 @@ func (in *incarnation) run(ctx context.Context) error {
 	defer stop()
 	groupCtx, leave := context.WithCancel(background)
 	defer leave()
-	for _, w := range in.workers {
-		in.running.Go(func() {
-			if err := w.Run(background); err != nil {
-				in.fail(err)
-			}
-		})
+	if err := in.runThreads(background); err != nil {
+		in.fail(err)
 	}
 	in.running.Go(func() { in.standbys.Run(background) })
 	left := make(chan struct{})
@@ -381,7 +339,6 @@ func (in *incarnation) run(ctx context.Context) error {
 		in.running.Go(func() { in.checkpoints.run(background) })
 	}
 	in.running.Go(func() { in.watchInputs(background) })
-	a.setIncarnation(in)
 	defer a.setIncarnation(nil)
 
 	var err error
@@ -394,6 +351,7 @@ func (in *incarnation) run(ctx context.Context) error {
 			err = nil
 		}
 	}
+	in.endThreads()
 	closing, cancel := context.WithTimeout(background, a.cfg.CloseTimeout)
 	defer cancel()
 	owned := in.manager.Owned()
@@ -438,11 +396,11 @@ func (in *incarnation) abortOpen(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	var aborts sync.WaitGroup
-	for _, p := range in.producers {
+	for _, t := range in.threads.all() {
 		aborts.Go(func() {
-			if err := p.Abort(ctx); err != nil {
+			if err := t.producer.Abort(ctx); err != nil {
 				in.app.cfg.Logger.Warn("a transaction stays open until its timeout",
-					slog.String("transactional_id", p.TransactionalID()), slog.Any("error", err))
+					slog.String("transactional_id", t.producer.TransactionalID()), slog.Any("error", err))
 			}
 		})
 	}
@@ -455,8 +413,8 @@ func (in *incarnation) release() {
 	for _, f := range in.fetchers {
 		errs = append(errs, f.Close())
 	}
-	for _, p := range in.producers {
-		errs = append(errs, p.Close())
+	for _, t := range in.threads.all() {
+		errs = append(errs, t.fetcher.Close(), t.producer.Close())
 	}
 	if in.client != nil {
 		errs = append(errs, in.client.Close())
@@ -500,7 +458,7 @@ func (in *incarnation) committedRepartitions(ctx context.Context) map[record.Top
 	if len(names) == 0 {
 		return committed
 	}
-	for _, w := range in.workers {
+	for _, w := range in.threads.workers() {
 		s, err := w.Snapshot(ctx)
 		if err != nil {
 			return nil

@@ -63,7 +63,7 @@ func (a *App) Status(ctx context.Context) (Status, error) {
 	if in.global != nil {
 		s.GlobalStores = in.global.Snapshot()
 	}
-	for _, w := range in.workers {
+	for _, w := range in.threads.workers() {
 		ws, err := w.Snapshot(ctx)
 		if err != nil {
 			return s, err

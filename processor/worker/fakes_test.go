@@ -500,7 +500,7 @@ func newMember(t *testing.T, c *cluster, plan *processor.Plan, change func(*Conf
 		return c.starts[tp], nil
 	}
 	cfg := Config{
-		Guarantee: eos.ExactlyOnceV2, CommitInterval: 100 * time.Millisecond, UncommittedBytesMax: 1 << 20,
+		Guarantee: eos.ExactlyOnceV2, CommitInterval: 100 * time.Millisecond, UncommittedBytesMax: func() int { return 1 << 20 },
 		RetryTimeout: time.Minute, Fetcher: m.fetcher, Producer: &fakeProducer{c: c}, Admin: fakeAdmin{c: c},
 		Member: c.currentMember, ResetOffset: reset, Clock: clock.System(), Logger: log,
 	}
@@ -510,7 +510,7 @@ func newMember(t *testing.T, c *cluster, plan *processor.Plan, change func(*Conf
 	m.worker = New(cfg)
 	m.restorer = NewRestorer(RestorerConfig{
 		GroupID: "app", Admin: fakeAdmin{c: c}, Reader: m.reader, StateDir: m.dir, Task: m.taskConfig, ResetOffset: reset,
-		EndTransaction: c.endTransaction, OwnIDs: []string{"app-p-0"},
+		EndTransaction: c.endTransaction, OwnIDs: func() []string { return []string{"app-p-0"} },
 		ChangelogConfig: func(string) map[string]string { return map[string]string{"delete.retention.ms": "60000"} },
 		Parallel:        4, Clock: clock.System(), Logger: log,
 	})

@@ -25,7 +25,7 @@ type ManagerConfig struct {
 	Tasks func(ctx context.Context) ([]record.TaskID, error)
 	// Inputs returns the partitions that a task reads.
 	Inputs   func(id record.TaskID) []record.TopicPartition
-	Workers  []*Worker
+	Workers  []*Worker // at the start: see AddWorker and RemoveWorker
 	Restorer *Restorer
 	// Standbys keep the state of tasks of others up to date; their OnCaughtUp is the Manager's. Nil: there are none, and
 	// tasks move without a warm-up.
@@ -60,12 +60,14 @@ type Manager struct {
 	mu struct {
 		sync.Mutex
 		tasks   map[record.TaskID]*owned
+		workers []*Worker // replaced whole when it changes; never empty
 		closing map[record.TaskID]chan struct{}
 		closed  bool
 	}
 	background sync.WaitGroup
 	// handover is held by who takes tasks from their workers, in the end by Close, which keeps it.
 	handover chan struct{}
+	ending   chan struct{} // closed when Close begins
 	closed   chan struct{} // closed when Close is done
 
 	// attempt counts how often an assignment was sent back. Owned by the group's goroutine.
@@ -81,15 +83,16 @@ type owned struct {
 	cancel context.CancelFunc // of restoring
 	// settled is closed when restoring has ended, either way.
 	settled chan struct{}
-	running bool // Guarded by Manager.mu
+	// Guarded by Manager.mu, as worker is. starting: it is being handed to its worker, which does not change then.
+	starting, running bool
 }
 
 var _ GroupHandler = (*Manager)(nil)
 
 // NewManager makes a Manager.
 func NewManager(cfg ManagerConfig) *Manager {
-	m := &Manager{cfg: cfg, handover: make(chan struct{}, 1), closed: make(chan struct{})}
-	m.mu.tasks = make(map[record.TaskID]*owned)
+	m := &Manager{cfg: cfg, handover: make(chan struct{}, 1), ending: make(chan struct{}), closed: make(chan struct{})}
+	m.mu.tasks, m.mu.workers = make(map[record.TaskID]*owned), cfg.Workers
 	m.mu.closing = make(map[record.TaskID]chan struct{})
 	if cfg.Standbys != nil {
 		cfg.Standbys.cfg.OnCaughtUp = m.caughtUp
@@ -100,7 +103,7 @@ func NewManager(cfg ManagerConfig) *Manager {
 // Subscription implements GroupHandler.
 func (m *Manager) Subscription() (topics []string, userData []byte) {
 	sub := assign.Subscription{
-		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.cfg.Workers), Owned: m.ownedTasks(),
+		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.workers()), Owned: m.ownedTasks(),
 		Attempt: m.attempt + int(m.asked.Load()), Endpoint: m.cfg.Endpoint, Tags: m.cfg.Tags,
 	}
 	m.localState(&sub)
@@ -267,6 +270,9 @@ func (m *Manager) bringUp(ctx context.Context, o *owned, here *standby, before <
 		restored, err = m.cfg.Restorer.Restore(ctx, o.id)
 	}
 	if err == nil {
+		m.mu.Lock()
+		o.starting = true
+		m.mu.Unlock()
 		if err = o.worker.Start(ctx, restored.Task, restored.Positions); err != nil {
 			err = errors.Join(err, restored.Task.Close(false))
 		}
@@ -283,18 +289,29 @@ func (m *Manager) bringUp(ctx context.Context, o *owned, here *standby, before <
 	m.cfg.OnChange()
 }
 
-func (m *Manager) leastLoadedLocked() *Worker {
+// loadLocked counts the tasks of each worker.
+func (m *Manager) loadLocked() map[*Worker]int {
 	n := make(map[*Worker]int)
 	for _, o := range m.mu.tasks {
 		n[o.worker]++
 	}
-	best := m.cfg.Workers[0]
-	for _, w := range m.cfg.Workers {
+	return n
+}
+
+func (m *Manager) leastLoadedLocked() *Worker {
+	n, best := m.loadLocked(), m.mu.workers[0]
+	for _, w := range m.mu.workers {
 		if n[w] < n[best] {
 			best = w
 		}
 	}
 	return best
+}
+
+func (m *Manager) workers() []*Worker {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.workers
 }
 
 // stop takes tasks from their workers for the group. Once the manager is being closed, that is for Close to do.
@@ -380,6 +397,7 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 		<-m.closed
 		return
 	}
+	close(m.ending)
 	defer close(m.closed)
 	// The group may be in the middle of a hand-over: it must not begin to close a task when nobody waits any more.
 	select {
@@ -388,7 +406,7 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 	}
 	m.follow(nil, nil)
 	m.take(ctx, m.ownedTasks(), commit)
-	for _, w := range m.cfg.Workers {
+	for _, w := range m.workers() {
 		select {
 		case <-w.done:
 			for _, t := range w.Abandon() {

@@ -27,7 +27,7 @@ type RestorerConfig struct {
 	// outcome is decided everywhere.
 	EndTransaction func(ctx context.Context, transactionalID string) error
 	// OwnIDs are the transactional ids of this instance's workers.
-	OwnIDs []string
+	OwnIDs func() []string
 	// Task returns the configuration of a task; directory and trust are filled in here.
 	Task func(id record.TaskID) task.Config
 	// ResetOffset resolves where an input starts that has no committed offset.

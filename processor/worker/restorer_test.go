@@ -221,7 +221,7 @@ func TestRestoreEndsWithItsContext(t *testing.T) {
 		c := newCluster()
 		c.unstable = 1 << 30
 		m := newMember(t, c, countPlan(t, topology.InMemory()), nil)
-		m.restorer.cfg.OwnIDs = nil
+		m.restorer.cfg.OwnIDs = func() []string { return nil }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, err := m.restorer.Restore(ctx, taskID(0))

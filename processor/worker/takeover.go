@@ -55,7 +55,7 @@ func (r *Restorer) lastOwners(ctx context.Context, tps []record.TopicPartition) 
 		}
 	}
 	if len(ids) == 0 {
-		return r.cfg.OwnIDs, nil
+		return r.cfg.OwnIDs(), nil
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil

@@ -50,7 +50,7 @@ func (x *transaction) includes(tasks []*running) bool {
 
 // full reports that the uncommitted data has reached its limit and a commit is in flight: processing has to wait.
 func (w *Worker) full() bool {
-	return w.inflight != nil && w.uncommittedBytes() > 2*w.cfg.UncommittedBytesMax
+	return w.inflight != nil && w.uncommittedBytes() > 2*w.cfg.UncommittedBytesMax()
 }
 
 func (w *Worker) uncommittedBytes() int {
@@ -75,7 +75,7 @@ func (w *Worker) commitIfDue() error {
 		due = due || r.task.CommitRequested() || r.task.CutDue()
 		dirty = dirty || r.task.Dirty()
 	}
-	if !dirty || !due && w.uncommittedBytes() <= w.cfg.UncommittedBytesMax || !w.backoff.ready(now) {
+	if !dirty || !due && w.uncommittedBytes() <= w.cfg.UncommittedBytesMax() || !w.backoff.ready(now) {
 		return nil
 	}
 	return w.begin(w.tasks)

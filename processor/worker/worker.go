@@ -24,8 +24,9 @@ type Config struct {
 	Guarantee eos.Guarantee
 	// CommitInterval is the longest time between two commits while there is something to commit.
 	CommitInterval time.Duration
-	// UncommittedBytesMax makes the worker commit early, and stop at twice the value while a commit is in flight.
-	UncommittedBytesMax int
+	// UncommittedBytesMax makes the worker commit early, and stop at twice the value while a commit is in flight. It may
+	// change, with the number of workers.
+	UncommittedBytesMax func() int
 	// RetryTimeout bounds how long failed commits are tried again before the worker gives up (task.timeout.ms).
 	RetryTimeout time.Duration
 
@@ -122,16 +123,20 @@ func (w *Worker) do(ctx context.Context, fn func(ctx context.Context) error) err
 // Start hands a restored task to the worker, which fetches its inputs from the given positions.
 func (w *Worker) Start(ctx context.Context, t *task.Task, positions map[record.TopicPartition]task.Position) error {
 	return w.do(ctx, func(context.Context) error {
-		r := &running{task: t, committed: positions}
-		w.tasks = append(w.tasks, r)
-		for tp, p := range positions {
-			w.byInput[tp] = r
-			w.cfg.Fetcher.Add(tp, p.Offset)
-		}
-		w.join(r)
-		w.cfg.Logger.Info("task running", slog.String("task", t.ID().String()), slog.Int("worker", w.cfg.Index))
+		w.begins(&running{task: t, committed: positions})
 		return nil
 	})
+}
+
+// begins makes a task one of the worker's.
+func (w *Worker) begins(r *running) {
+	w.tasks = append(w.tasks, r)
+	for tp, p := range r.committed {
+		w.byInput[tp] = r
+		w.cfg.Fetcher.Add(tp, p.Offset)
+	}
+	w.join(r)
+	w.cfg.Logger.Info("task running", slog.String("task", r.task.ID().String()), slog.Int("worker", w.cfg.Index))
 }
 
 // Stop takes tasks away: what they have done is committed, or dropped if commit is false or fails. The tasks come back

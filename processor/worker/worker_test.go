@@ -431,7 +431,7 @@ func TestFullBuffersStall(t *testing.T) {
 		c := newCluster()
 		var gate *gatedProducer
 		m := newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) {
-			cfg.UncommittedBytesMax = 2000
+			cfg.UncommittedBytesMax = func() int { return 2000 }
 			gate = gated(cfg)
 		})
 		m.start()

@@ -1,0 +1,257 @@
+package tidemark
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidemarkio/tidemark/checkpointing"
+	"github.com/tidemarkio/tidemark/eos"
+	"github.com/tidemarkio/tidemark/internal/kafka"
+	"github.com/tidemarkio/tidemark/processor/worker"
+)
+
+// ErrLastWorker says that an App has one worker left, which stays: to stop processing there is [App.Pause].
+var ErrLastWorker = errors.New("tidemark: the last worker cannot be removed")
+
+// AddWorker starts one worker more (Kafka Streams' addStreamThread, KIP-663) and returns how many there are. Tasks of this
+// instance move to it without being closed; with more workers the instance gets a larger share of the group's tasks. The
+// number holds over restarts after errors. Before Run, and while the App waits to start again, it is only noted.
+func (a *App) AddWorker(ctx context.Context) (workers int, err error) {
+	return a.changeWorkers(ctx, 1, (*incarnation).addThread)
+}
+
+// RemoveWorker ends one worker (removeStreamThread) after its tasks have moved to the others, and returns how many are left.
+// Of the last one the error is [ErrLastWorker].
+func (a *App) RemoveWorker(ctx context.Context) (workers int, err error) {
+	return a.changeWorkers(ctx, -1, (*incarnation).removeThread)
+}
+
+func (a *App) changeWorkers(
+	ctx context.Context, by int, change func(in *incarnation, ctx context.Context) error,
+) (int, error) {
+	a.workers.changing.Lock()
+	defer a.workers.changing.Unlock()
+	n := int(a.workers.n.Load())
+	switch {
+	case n+by < 1:
+		return n, ErrLastWorker
+	case n+by > workersMax:
+		return n, &ConfigError{Field: "Workers", Value: n + by, Hint: fmt.Sprintf("want 1 to %d", workersMax)}
+	}
+	a.mu.Lock()
+	in := a.mu.run
+	a.mu.Unlock()
+	a.workers.n.Add(int64(by)) // also for what starts meanwhile
+	if in == nil {
+		return n + by, nil
+	}
+	if err := change(in, ctx); err != nil {
+		a.workers.n.Add(int64(-by))
+		return n, err
+	}
+	in.group.Rejoin("number of workers changed")
+	return n + by, nil
+}
+
+// thread is a worker with what is its alone.
+type thread struct {
+	*worker.Worker
+
+	index    int
+	producer *kafka.Producer
+	fetcher  *kafka.Fetcher
+	stop     context.CancelFunc // nil until it runs
+	done     chan struct{}
+}
+
+// threads of an incarnation. They come and go by [App.AddWorker] and [App.RemoveWorker].
+type threads struct {
+	mu   sync.Mutex
+	list []*thread // replaced whole
+	// background is what they run under, once they do.
+	background context.Context //nolint:containedctx // of the incarnation's run
+	ended      bool            // none may start any more
+}
+
+// all returns the threads, in the order of their indexes.
+func (t *threads) all() []*thread {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.list
+}
+
+// workers returns their workers.
+func (t *threads) workers() []*worker.Worker {
+	list := t.all()
+	workers := make([]*worker.Worker, len(list))
+	for i, th := range list {
+		workers[i] = th.Worker
+	}
+	return workers
+}
+
+func (t *threads) change(fn func(list []*thread) []*thread) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = fn(slices.Clone(t.list))
+}
+
+// newThread makes a worker with the least index that is free: it ends what an earlier one of that index has left open.
+func (in *incarnation) newThread() (*thread, error) {
+	list := in.threads.all()
+	index := 0
+	for slices.ContainsFunc(list, func(t *thread) bool { return t.index == index }) {
+		index++
+	}
+	t := &thread{index: index, done: make(chan struct{})}
+	var err error
+	if t.producer, err = in.newProducer(index); err != nil {
+		return nil, err
+	}
+	t.fetcher = kafka.NewFetcher(in.client, in.fetcherConfig())
+	cfg := &in.app.cfg
+	var onCut func(checkpointing.Cut)
+	var onDecline func(checkpointing.Decline)
+	if m := in.checkpoints; m != nil {
+		onCut, onDecline = func(c checkpointing.Cut) { m.post(c) }, func(d checkpointing.Decline) { m.post(d) }
+	}
+	t.Worker = worker.New(worker.Config{
+		OnCut: onCut, OnDecline: onDecline,
+		Index: index, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
+		UncommittedBytesMax: in.app.uncommittedShare, RetryTimeout: cfg.RetryTimeout,
+		Fetcher: t.fetcher, Producer: t.producer, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
+		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
+	})
+	in.threads.change(func(list []*thread) []*thread {
+		list = append(list, t)
+		slices.SortFunc(list, func(a, b *thread) int { return a.index - b.index })
+		return list
+	})
+	return t, nil
+}
+
+// uncommittedShare is what one of the workers may hold uncommitted.
+func (a *App) uncommittedShare() int {
+	cache := a.cfg.CacheBytesMax
+	if cache < 0 {
+		cache = defaultCacheBytesMax
+	}
+	return int(cache / max(a.workers.n.Load(), 1))
+}
+
+func (in *incarnation) newProducer(index int) (*kafka.Producer, error) {
+	cfg := &in.app.cfg
+	id := ""
+	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
+		id = fmt.Sprintf("%s-%s-%d", cfg.ApplicationID, in.dir.ProcessID(), index)
+	}
+	codec, err := kafka.ParseCompression(cfg.Compression)
+	if err != nil {
+		return nil, err
+	}
+	delivery := min(cfg.RetryTimeout, 2*time.Minute)
+	return kafka.NewProducer(in.client, kafka.ProducerConfig{
+		TransactionalID: id, GroupID: cfg.ApplicationID, TransactionTimeout: cfg.TransactionTimeout,
+		Compression: codec, MaxRequestBytes: cfg.MaxRequestBytes,
+		// A single attempt must not outlast what all attempts together may take.
+		DeliveryTimeout: delivery, RequestTimeout: min(delivery, 30*time.Second),
+		Suspects: in.written, Logger: cfg.Logger,
+	})
+}
+
+// runThread starts the worker's goroutine.
+func (in *incarnation) runThread(t *thread) error {
+	in.threads.mu.Lock()
+	defer in.threads.mu.Unlock()
+	if in.threads.ended {
+		return worker.ErrStopped
+	}
+	var ctx context.Context
+	ctx, t.stop = context.WithCancel(in.threads.background)
+	in.running.Go(func() {
+		defer close(t.done)
+		if err := t.Run(ctx); err != nil {
+			in.fail(err)
+		}
+	})
+	return nil
+}
+
+// runThreads starts all workers, as many as there are to be by now.
+func (in *incarnation) runThreads(background context.Context) error {
+	in.app.workers.changing.Lock()
+	defer in.app.workers.changing.Unlock()
+	in.threads.background = background
+	for _, t := range in.threads.all() {
+		if err := in.runThread(t); err != nil {
+			return err
+		}
+	}
+	for n := int(in.app.workers.n.Load()); len(in.threads.all()) != n; {
+		change := in.addThread
+		if len(in.threads.all()) > n {
+			change = in.removeThread
+		}
+		if err := change(background); err != nil {
+			return err
+		}
+	}
+	in.app.setIncarnation(in) // from now on they are changed here
+	return nil
+}
+
+// endThreads keeps threads from starting while the incarnation ends.
+func (in *incarnation) endThreads() {
+	in.threads.mu.Lock()
+	defer in.threads.mu.Unlock()
+	in.threads.ended = true
+}
+
+// addThread starts a worker and moves tasks to it.
+func (in *incarnation) addThread(ctx context.Context) error {
+	t, err := in.newThread() //nolint:contextcheck // a fetcher lives until it is closed
+	if err != nil {
+		return err
+	}
+	if err := t.producer.Init(ctx); err != nil {
+		return errors.Join(fmt.Errorf("tidemark: initialise the producer of worker %d: %w", t.index, err), in.discard(t))
+	}
+	if err := in.runThread(t); err != nil { //nolint:contextcheck // it outlives the call
+		return errors.Join(err, in.discard(t))
+	}
+	return in.shifted(in.manager.AddWorker(ctx, t.Worker))
+}
+
+// removeThread moves the tasks of the worker with the highest index to the others, and ends it.
+func (in *incarnation) removeThread(ctx context.Context) error {
+	list := in.threads.all()
+	t := list[len(list)-1]
+	if err := in.shifted(in.manager.RemoveWorker(ctx, t.Worker)); err != nil {
+		return err
+	}
+	t.stop()
+	<-t.done
+	return in.discard(t)
+}
+
+// shifted stops the incarnation if tasks did not arrive where they were to go: the next one has them all.
+func (in *incarnation) shifted(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("tidemark: move tasks between workers: %w", err)
+	in.fail(err)
+	return err
+}
+
+// discard forgets a thread that does not run.
+func (in *incarnation) discard(t *thread) error {
+	in.threads.change(func(list []*thread) []*thread {
+		return slices.DeleteFunc(list, func(other *thread) bool { return other == t })
+	})
+	return errors.Join(t.fetcher.Close(), t.producer.Close())
+}
