@@ -122,12 +122,10 @@ func (m *Manager) localState(sub *assign.Subscription) {
 		}
 	}
 	if m.cfg.Standbys != nil {
-		sub.Following = m.cfg.Standbys.ids()
+		m.cfg.Standbys.report(sub)
 		for _, id := range sub.Following {
 			has[id] = true
-			delete(sub.Positions, id)
 		}
-		maps.Copy(sub.Positions, m.cfg.Standbys.positions())
 	}
 	for _, id := range sub.Owned {
 		delete(sub.Positions, id)
