@@ -135,7 +135,7 @@ func (m *groupMember) Assign(
 	for id, tasks := range now {
 		out[id] = worker.GroupAssignment{
 			Partitions: assign.Partitions(m.tasks, tasks),
-			UserData:   assign.AppendAssignment(nil, assign.Assignment{Version: 1, Tasks: tasks}),
+			UserData:   assign.AppendAssignment(nil, assign.Assignment{Version: assign.Version, Tasks: tasks}),
 		}
 	}
 	return out, nil
