@@ -18,6 +18,8 @@ type cluster struct {
 	subs    []span
 	// owner is the member whose claim to run the task is believed; -1: nobody runs it.
 	owner []int
+	// claimed is owner as it was before idle tasks were given away.
+	claimed []int
 	// holders are the members that have something of the task's state, in the order of the members.
 	holders  [][]holder
 	stateful []bool
@@ -55,7 +57,9 @@ type holder struct {
 }
 
 // ready reports whether the member can take the task over at once.
-func (h holder) ready() bool { return h.standing == current || h.standing == home || h.standing == warm }
+func (h holder) ready() bool {
+	return h.standing == current || h.standing == home || h.standing == warm
+}
 
 func newCluster(tasks []record.TaskID, members []Member, o Options) *cluster {
 	c := &cluster{Options: o, members: sortedMembers(members)}
@@ -73,6 +77,7 @@ func newCluster(tasks []record.TaskID, members []Member, o Options) *cluster {
 		c.stateful[t] = o.Stateful != nil && o.Stateful(id)
 	}
 	c.readOwners(number)
+	c.claimed = slices.Clone(c.owner)
 	c.readHolders(number)
 	return c
 }

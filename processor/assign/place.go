@@ -29,7 +29,8 @@ type Placement struct {
 	// Standby are the tasks of which members keep a copy of the state.
 	Standby map[string][]record.TaskID
 	// Warmup are tasks that members prepare to run. A warm-up is like a standby, but asks for a rebalance when it has
-	// caught up.
+	// caught up. A task that its new owner follows is here, too, until its old one has handed it over: so it is not
+	// closed in between. Those do not count as warm-ups.
 	Warmup map[string][]record.TaskID
 	// Waiting is the number of tasks that move once somebody has warmed up.
 	Waiting int
@@ -53,7 +54,13 @@ func Place(tasks []record.TaskID, members []Member, o Options) (Placement, error
 		target = c.target() // what the group strives for once those run: the next rebalance will find the same
 	}
 	active, warmups, waiting := c.warmUp(target)
-	p := c.placement(active, warmups, c.standbys(active, warmups))
+	copies := c.standbys(active, warmups)
+	for t, i := range active {
+		if from := c.claimed[t]; from >= 0 && from != i && c.holder(t, i).open {
+			warmups[t] = i
+		}
+	}
+	p := c.placement(active, warmups, copies)
 	p.Waiting = waiting
 	return p, nil
 }
