@@ -465,6 +465,7 @@ func (d *fakeDir) MarkClean(id record.TaskID, position int64) error {
 	d.position = position
 	return nil
 }
+
 func (d *fakeDir) Remove(id record.TaskID) error {
 	d.note("remove", id)
 	return os.RemoveAll(d.TaskDir(id))

@@ -31,12 +31,12 @@ type heard struct {
 
 func (h *heard) listeners() (RestoreListener, StandbyListener) {
 	return RestoreListener{
-			OnStart: func(e RestoreStart) { note(h, &h.starts, e) }, OnEnd: func(e RestoreEnd) { note(h, &h.ends, e) },
-		}, StandbyListener{
-			OnUpdateStart:     func(e StandbyUpdateStart) { note(h, &h.follows, e) },
-			OnBatchLoaded:     func(e StandbyBatchLoaded) { note(h, &h.loaded, e) },
-			OnUpdateSuspended: func(e StandbyUpdateSuspended) { note(h, &h.suspended, e) },
-		}
+		OnStart: func(e RestoreStart) { note(h, &h.starts, e) }, OnEnd: func(e RestoreEnd) { note(h, &h.ends, e) },
+	}, StandbyListener{
+		OnUpdateStart:     func(e StandbyUpdateStart) { note(h, &h.follows, e) },
+		OnBatchLoaded:     func(e StandbyBatchLoaded) { note(h, &h.loaded, e) },
+		OnUpdateSuspended: func(e StandbyUpdateSuspended) { note(h, &h.suspended, e) },
+	}
 }
 
 func note[E any](h *heard, list *[]E, e E) {
