@@ -125,12 +125,10 @@ func (m *Manager) localState(sub *assign.Subscription) {
 		}
 	}
 	if m.cfg.Standbys != nil {
-		sub.Following = m.cfg.Standbys.ids()
+		m.cfg.Standbys.report(sub)
 		for _, id := range sub.Following {
 			has[id] = true
-			delete(sub.Positions, id)
 		}
-		maps.Copy(sub.Positions, m.cfg.Standbys.positions())
 	}
 	for _, id := range sub.Owned {
 		delete(sub.Positions, id)
@@ -252,7 +250,7 @@ func (m *Manager) start(ctx context.Context, id record.TaskID) {
 func (m *Manager) bringUp(ctx context.Context, o *owned, here *standby, before <-chan struct{}) {
 	var p *replica
 	if here != nil {
-		p = here.result() // which has waited for before, if it is not nil
+		p = here.result(ctx) // which has waited for before, if it is not nil
 	}
 	var restored *Restored
 	var err error

@@ -39,11 +39,7 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 		if subs[i], err = assign.DecodeSubscription(gm.UserData); err != nil {
 			return nil, fmt.Errorf("worker: member %s is not a Tidemark application of this id: %w", gm.MemberID, err)
 		}
-		as[i] = assign.Member{
-			ID: gm.MemberID, InstanceID: gm.InstanceID, ProcessID: subs[i].ProcessID, Workers: subs[i].Workers,
-			Fingerprint: subs[i].Fingerprint, Owned: subs[i].Owned, Generation: gm.Generation, Previous: subs[i].Previous,
-			Positions: subs[i].Positions, Following: subs[i].Following, Tags: subs[i].Tags,
-		}
+		as[i] = subs[i].Member(gm.MemberID, gm.InstanceID, gm.Generation)
 		if gm.Leader {
 			leader = gm.MemberID
 		}

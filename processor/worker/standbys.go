@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark/internal/clock"
+	"github.com/tidemarkio/tidemark/processor/assign"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
 )
@@ -144,17 +145,28 @@ func (s *Standbys) ids() []record.TaskID {
 	return slices.SortedFunc(maps.Keys(s.mu.all), record.TaskID.Compare)
 }
 
-// positions returns where the standbys are whose stores are open.
-func (s *Standbys) positions() map[record.TaskID]int64 {
+// report tells the leader of the standbys, and how far those are whose stores are open.
+func (s *Standbys) report(sub *assign.Subscription) {
+	sub.Following = s.ids()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := make(map[record.TaskID]int64)
-	for id, one := range s.mu.all {
-		if one.replica != nil {
-			at[id] = one.replica.position()
+	for _, id := range sub.Following {
+		one := s.mu.all[id]
+		delete(sub.Positions, id)
+		if one == nil {
+			continue
+		}
+		if one.warmUp {
+			sub.Warming = append(sub.Warming, id)
+		}
+		if one.replica == nil {
+			continue
+		}
+		sub.Positions[id] = one.replica.position()
+		if one.state == StandbyFollowing && one.replica.lag() <= s.cfg.AcceptableLag {
+			sub.Ready = append(sub.Ready, id)
 		}
 	}
-	return at
 }
 
 // Snapshot shows the standbys, by task.
