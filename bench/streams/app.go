@@ -30,6 +30,8 @@ func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
 		CommitInterval:  o.commitEvery,
 		GroupInstanceID: args.Get("instance-id", ""),
 		SessionTimeout:  time.Duration(args.Int("session-ms", 0)) * time.Millisecond,
+
+		LeaveGroupOnClose: args.Flag("leave-group", false),
 		Logger:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		StateListener: func(_, now tidemark.State) {
 			if now == tidemark.Running {
