@@ -197,7 +197,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 		Index: i, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
 		UncommittedBytesMax: int(cache) / cfg.Workers, RetryTimeout: cfg.RetryTimeout,
 		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
-		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
+		OnProductionError: cfg.OnProductionError, Pauses: &in.app.pauses, Clock: in.app.clock, Logger: cfg.Logger,
 	}), p, nil
 }
 
