@@ -80,8 +80,6 @@ type running struct {
 	task *task.Task
 	// committed are the input positions of the last commit: where to rewind to.
 	committed map[record.TopicPartition]task.Position
-	// syncMs is how long the task stood still for its cuts, by checkpoint.
-	syncMs map[int64]int64
 }
 
 type command struct {
