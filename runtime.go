@@ -42,6 +42,7 @@ type incarnation struct {
 
 	fetchers  []*kafka.Fetcher
 	producers []*kafka.Producer
+	roster    roster     // of the group, while we lead it
 	failed    chan error // the first error that stops the incarnation
 	running   sync.WaitGroup
 	// settled is closed when all tasks run for the first time: the group has accepted the topology.
@@ -151,11 +152,15 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
 		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,
 	})
+	var onMembers func(ctx context.Context, workers map[string]int)
+	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
+		onMembers = in.dismiss
+	}
 	in.manager = worker.NewManager(worker.ManagerConfig{
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
 		Workers: in.workers, Restorer: restorer, StateDir: in.dir,
-		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, Logger: cfg.Logger,
+		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, OnMembers: onMembers, Logger: cfg.Logger,
 	})
 	return nil
 }
@@ -164,7 +169,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	cfg := &in.app.cfg
 	id := ""
 	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
-		id = fmt.Sprintf("%s-%s-%d", cfg.ApplicationID, in.dir.ProcessID(), i)
+		id = transactionalID(cfg.ApplicationID, in.dir.ProcessID(), i)
 	}
 	codec, err := kafka.ParseCompression(cfg.Compression)
 	if err != nil {

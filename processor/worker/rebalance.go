@@ -32,6 +32,9 @@ type ManagerConfig struct {
 	// OnLeave is called before the stores of a task are closed that has left its worker: it waits until nobody else reads
 	// them. May be nil.
 	OnLeave func(id record.TaskID)
+	// OnMembers is called on the member that leads the group, with the workers of each member by its process id, before
+	// tasks are assigned. It must not wait. May be nil.
+	OnMembers func(ctx context.Context, workers map[string]int)
 	// OnChange is called after the set of tasks or their states changed.
 	OnChange func()
 	Logger   *slog.Logger
@@ -130,6 +133,13 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 		if gm.Leader {
 			leader = gm.MemberID
 		}
+	}
+	if m.cfg.OnMembers != nil {
+		workers := make(map[string]int, len(as))
+		for i := range as {
+			workers[as[i].ProcessID] = max(workers[as[i].ProcessID], as[i].Workers)
+		}
+		m.cfg.OnMembers(ctx, workers)
 	}
 	admitted, fingerprint, mixed := assign.Admit(as, leader)
 	answer := assign.Assignment{Version: assign.CommonVersion(subs), Fingerprint: fingerprint}
