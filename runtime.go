@@ -42,6 +42,7 @@ type incarnation struct {
 	globalClosed bool
 
 	fetchers []*kafka.Fetcher // but those of workers
+	roster   roster           // of the group, while we lead it
 	failed   chan error       // the first error that stops the incarnation
 	running  sync.WaitGroup
 	// settled is closed when all tasks run for the first time: the group has accepted the topology.
@@ -145,6 +146,10 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,
 	})
 	in.standbys = in.newStandbys(restorer) //nolint:contextcheck // a fetcher lives until it is closed
+	var onMembers func(ctx context.Context, workers map[string]int)
+	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
+		onMembers = in.dismiss
+	}
 	in.manager = worker.NewManager(worker.ManagerConfig{
 		Standbys: in.standbys, Endpoint: cfg.ApplicationServer, Tags: cfg.ClientTags, Rejoin: in.group.Rejoin,
 		Placing: worker.Placing{
@@ -154,7 +159,7 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
 		Workers: in.threads.workers(), Restorer: restorer, StateDir: in.dir,
-		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, Logger: cfg.Logger,
+		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, OnMembers: onMembers, Logger: cfg.Logger,
 	})
 	return nil
 }

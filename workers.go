@@ -124,7 +124,7 @@ func (in *incarnation) newThread() (*thread, error) {
 		Index: index, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
 		UncommittedBytesMax: in.app.uncommittedShare, RetryTimeout: cfg.RetryTimeout,
 		Fetcher: t.fetcher, Producer: t.producer, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
-		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
+		OnProductionError: cfg.OnProductionError, Pauses: &in.app.pauses, Clock: in.app.clock, Logger: cfg.Logger,
 	})
 	in.threads.change(func(list []*thread) []*thread {
 		list = append(list, t)
@@ -147,7 +147,7 @@ func (in *incarnation) newProducer(index int) (*kafka.Producer, error) {
 	cfg := &in.app.cfg
 	id := ""
 	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
-		id = fmt.Sprintf("%s-%s-%d", cfg.ApplicationID, in.dir.ProcessID(), index)
+		id = transactionalID(cfg.ApplicationID, in.dir.ProcessID(), index)
 	}
 	codec, err := kafka.ParseCompression(cfg.Compression)
 	if err != nil {

@@ -57,6 +57,9 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 	now := w.cfg.Clock.NowMs()
 	if !w.full() {
 		for _, r := range w.tasks {
+			if w.cfg.Pauses.Paused(r.task.ID()) {
+				continue
+			}
 			n, err := r.task.Process(stepRecords, now)
 			w.release(r)
 			worked = worked || n > 0
@@ -128,6 +131,9 @@ func (w *Worker) waitFor() time.Duration {
 				due = w.backoff.until
 			}
 			d = min(d, due.Sub(now))
+		}
+		if w.cfg.Pauses.Paused(r.task.ID()) {
+			continue
 		}
 		next := min(r.task.NextWallClock(), r.task.IdleUntil())
 		if next < now.Add(d).UnixMilli() {
