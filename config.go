@@ -48,7 +48,8 @@ type Config struct {
 	// (statestore.cache.max.bytes). -1 switches the record caches off: every update is forwarded. Defaults to 64 MiB.
 	CacheBytesMax int64
 	// StateBytesMax bounds the memory of all stores beside the cache: committed data not yet on disk, Badger's memtables
-	// and block caches. Defaults to 256 MiB.
+	// and block caches. What fits is read from memory; beyond it reads go to disk, through the page cache, at several µs
+	// each. Defaults to 512 MiB.
 	StateBytesMax int64
 	// FlushInterval is the longest time that committed state waits in memory before it goes to disk. What has not been
 	// flushed is replayed from the changelog after a crash. Defaults to 30 s.
@@ -185,7 +186,7 @@ func (e *ConfigError) Error() string {
 const (
 	workersMax                = 1024
 	defaultCacheBytesMax      = 64 << 20
-	defaultStateBytesMax      = 256 << 20
+	defaultStateBytesMax      = 512 << 20
 	defaultFlushInterval      = 30 * time.Second
 	defaultSessionTimeout     = 45 * time.Second
 	defaultRebalanceTimeout   = 60 * time.Second
