@@ -33,6 +33,7 @@ func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
 		StateBytesMax:   int64(args.Int("state-mb", 0)) << 20,
 
 		LeaveGroupOnClose: args.Flag("leave-group", false),
+		StandbyReplicas:   args.Int("standby-replicas", 0),
 
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		StateListener: func(_, now tidemark.State) {

@@ -133,60 +133,41 @@ func (m *Manager) stillborn(o *owned) bool {
 
 // move gives a running task to another worker. If that fails, the application has to start again: the task is nowhere.
 func (m *Manager) move(ctx context.Context, o *owned, to *Worker) error {
-	ctx = context.WithoutCancel(ctx) // between two workers there is no way back
-	got, err := o.worker.handOver(ctx, o.id)
-	if err != nil {
+	h := &handover{within: true, done: make(chan struct{})}
+	if err := o.worker.give(ctx, h, map[record.TaskID]bool{o.id: true}); err != nil {
 		return fmt.Errorf("task %s: move from worker %d: %w", o.id, o.worker.cfg.Index, err)
 	}
 	m.mu.Lock()
 	o.worker = to
 	m.mu.Unlock()
-	if err := to.adopt(ctx, got); err != nil {
-		return errors.Join(fmt.Errorf("task %s: move to worker %d: %w", o.id, to.cfg.Index, err), got.task.Close(false))
+	if err := to.adopt(context.WithoutCancel(ctx), h); err != nil { // between two workers there is no way back
+		err = fmt.Errorf("task %s: move to worker %d: %w", o.id, to.cfg.Index, err)
+		for _, t := range h.stopped {
+			err = errors.Join(err, t.Close(false))
+		}
+		return err
 	}
 	return nil
 }
 
-// handedOver is a task between two workers.
-type handedOver struct {
-	*running
-
-	unsettled []unsettled
-}
-
-// handOver takes a task from the worker, committed as far as it goes.
-func (w *Worker) handOver(ctx context.Context, id record.TaskID) (got handedOver, err error) {
-	err = w.do(ctx, func(ctx context.Context) error {
-		for _, r := range w.tasks {
-			if r.task.ID() != id {
-				continue
-			}
-			w.commitNow(ctx, []*running{r})
-			got.running = r
-			for _, u := range w.unsettled {
-				if u.Name.Task == id {
-					got.unsettled = append(got.unsettled, u)
-				}
-			}
-			w.leave(r)
-			w.remove(r)
-			if err := r.task.Rollback(r.committed); err != nil { // also what was fetched: the next worker has another fetcher
-				return err
-			}
-			w.release(r)
-			r.task.RequestCommit() // which says whose transactions it is in from now on
-			return nil
-		}
-		return ErrNoTask
-	})
-	return got, err
-}
-
-// adopt takes a task that another worker has handed over.
-func (w *Worker) adopt(ctx context.Context, got handedOver) error {
+// adopt takes tasks that another worker has handed over.
+func (w *Worker) adopt(ctx context.Context, h *handover) error {
 	return w.do(ctx, func(context.Context) error {
-		w.unsettled = append(w.unsettled, got.unsettled...)
-		w.begins(&running{task: got.task, committed: got.committed})
+		w.unsettled = append(w.unsettled, h.unsettled...)
+		for _, r := range h.tasks {
+			r.task.RequestCommit() // which says whose transactions it is in from now on
+			w.begins(&running{task: r.task, committed: r.committed})
+		}
 		return nil
 	})
+}
+
+// unsettledOf returns what the next commit has to end of a task's transactions in other systems.
+func (w *Worker) unsettledOf(r *running) (list []unsettled) {
+	for _, u := range w.unsettled {
+		if u.Name.Task == r.task.ID() {
+			list = append(list, u)
+		}
+	}
+	return list
 }
