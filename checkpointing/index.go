@@ -17,14 +17,17 @@ import (
 // indexBytesMax is what is read of something that should be an index: room for that of a few terabytes.
 const indexBytesMax = 1 << 30
 
-// putIndex stores the index of a file. That it cannot is no failure of the checkpoint: the file is then loaded before a
-// task runs.
+// putIndex stores the index of a file and reads it again: unlike that of files, its size is not checked when the
+// checkpoint completes. That it cannot is no failure of the checkpoint: the file is then loaded before a task runs.
 func (x *export) putIndex(ctx context.Context, target storage.Storage, f File, index *store.FileIndex) bool {
 	sum, err := hex.DecodeString(f.SHA256)
 	if err == nil {
 		index.Bytes = f.Bytes
 		copy(index.SHA256[:], sum)
 		err = x.writeIndex(ctx, target, indexName(f.Name), index.Append(nil))
+	}
+	if err == nil {
+		_, err = Files{Storage: target, Cipher: x.e.cipher}.index(ctx, f)
 	}
 	if err != nil && ctx.Err() == nil {
 		x.e.config.Logger.Warn("the index of a snapshot was not stored: it cannot be read on demand",

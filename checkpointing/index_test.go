@@ -178,12 +178,20 @@ func TestPartsThatCannotBeRead(t *testing.T) {
 // An index that cannot be stored is no failure of the checkpoint, and one of which none was made is not looked for.
 func TestIndexThatIsNotStored(t *testing.T) {
 	t.Parallel()
-	s := storagetest.NewFaulty(mem.New())
 	f := newFakeTask(0)
 	f.set("a", "1")
-	for id, lazy := range []bool{true, false} {
-		e := newTestExporter(t, Config{Storage: s, LazyRestore: lazy})
-		s.Arm(storagetest.OnCreate, indexSuffix, storagetest.Deny, 0, -1)
+	for id, c := range []struct {
+		lazy  bool
+		op    storagetest.Op
+		fault storagetest.Fault
+	}{
+		{true, storagetest.OnCreate, storagetest.Deny},
+		{true, storagetest.OnCommit, storagetest.Partial},
+		{false, storagetest.OnCreate, storagetest.Deny},
+	} {
+		s := storagetest.NewFaulty(mem.New())
+		e := newTestExporter(t, Config{Storage: s, LazyRestore: c.lazy})
+		s.Arm(c.op, indexSuffix, c.fault, 0, -1)
 		tr := testTrigger(int64(id+1), 0)
 		got := exportCut(t, e, tr, f)
 		require.Empty(t, got.Beside)
