@@ -43,6 +43,8 @@ type App struct {
 	}
 	// spoiled are the snapshots that tasks failed with, over all incarnations.
 	spoiled worker.Spoiled
+	// pauses are those that were asked for, over all incarnations.
+	pauses worker.Pauses
 	// controlFrom is where the control topic ended when Run began, -1 before that is known. Owned by Run.
 	controlFrom int64
 	done        chan struct{} // closed when Run has returned

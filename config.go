@@ -48,7 +48,8 @@ type Config struct {
 	// (statestore.cache.max.bytes). -1 switches the record caches off: every update is forwarded. Defaults to 64 MiB.
 	CacheBytesMax int64
 	// StateBytesMax bounds the memory of all stores beside the cache: committed data not yet on disk, Badger's memtables
-	// and block caches. Defaults to 256 MiB.
+	// and block caches. What fits is read from memory; beyond it reads go to disk, through the page cache, at several µs
+	// each. Defaults to 512 MiB.
 	StateBytesMax int64
 	// FlushInterval is the longest time that committed state waits in memory before it goes to disk. What has not been
 	// flushed is replayed from the changelog after a crash. Defaults to 30 s.
@@ -104,10 +105,10 @@ type Config struct {
 	// waits: inputs that are read at different speeds mix without regard to time.
 	MaxTaskIdle time.Duration
 
-	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). A new owner
-	// ends a dead one's transaction without waiting for it; but if only tasks without state had written in it, and the
-	// process does not come back with its state directory, who reads what they wrote waits so long. Rounded down to
-	// 10 ms: the last digit is in use, see docs/format/transaction-timeout.md. At least 100 ms, defaults to 60 s.
+	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). Nobody waits for
+	// it as a rule: a new owner ends the transaction of a dead one, and the group's leader those of processes that are no
+	// members any more. Rounded down to 10 ms: the last digit is in use, see docs/format/transaction-timeout.md. At least
+	// 100 ms, defaults to 60 s.
 	TransactionTimeout time.Duration
 	// MaxRequestBytes bounds one record batch (max.request.size). Defaults to 1 MiB less a little, as the broker's
 	// max.message.bytes does.
@@ -184,7 +185,7 @@ func (e *ConfigError) Error() string {
 // Defaults.
 const (
 	defaultCacheBytesMax      = 64 << 20
-	defaultStateBytesMax      = 256 << 20
+	defaultStateBytesMax      = 512 << 20
 	defaultFlushInterval      = 30 * time.Second
 	defaultSessionTimeout     = 45 * time.Second
 	defaultRebalanceTimeout   = 60 * time.Second

@@ -44,6 +44,7 @@ type incarnation struct {
 
 	fetchers  []*kafka.Fetcher
 	producers []*kafka.Producer
+	roster    roster     // of the group, while we lead it
 	failed    chan error // the first error that stops the incarnation
 	running   sync.WaitGroup
 	// settled is closed when all tasks run for the first time: the group has accepted the topology.
@@ -154,6 +155,10 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,
 	})
 	in.standbys = in.newStandbys(restorer) //nolint:contextcheck // a fetcher lives until it is closed
+	var onMembers func(ctx context.Context, workers map[string]int)
+	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
+		onMembers = in.dismiss
+	}
 	in.manager = worker.NewManager(worker.ManagerConfig{
 		Standbys: in.standbys, Endpoint: cfg.ApplicationServer, Tags: cfg.ClientTags, Rejoin: in.group.Rejoin,
 		Placing: worker.Placing{
@@ -163,7 +168,7 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
 		Workers: in.workers, Restorer: restorer, StateDir: in.dir,
-		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, Logger: cfg.Logger,
+		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, OnMembers: onMembers, Logger: cfg.Logger,
 	})
 	return nil
 }
@@ -184,7 +189,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 	cfg := &in.app.cfg
 	id := ""
 	if cfg.ProcessingGuarantee == eos.ExactlyOnceV2 {
-		id = fmt.Sprintf("%s-%s-%d", cfg.ApplicationID, in.dir.ProcessID(), i)
+		id = transactionalID(cfg.ApplicationID, in.dir.ProcessID(), i)
 	}
 	codec, err := kafka.ParseCompression(cfg.Compression)
 	if err != nil {
@@ -217,7 +222,7 @@ func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error)
 		Index: i, Guarantee: cfg.ProcessingGuarantee, CommitInterval: cfg.CommitInterval,
 		UncommittedBytesMax: int(cache) / cfg.Workers, RetryTimeout: cfg.RetryTimeout,
 		Fetcher: f, Producer: p, Admin: in.admin, Member: in.group.Member, ResetOffset: in.resetOffset,
-		OnProductionError: cfg.OnProductionError, Clock: in.app.clock, Logger: cfg.Logger,
+		OnProductionError: cfg.OnProductionError, Pauses: &in.app.pauses, Clock: in.app.clock, Logger: cfg.Logger,
 	}), p, nil
 }
 

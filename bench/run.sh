@@ -114,9 +114,12 @@ run_zipf() {
 # Throughput at a short commit interval, and without transactions.
 run_commit() {
   load uniform
-  local rep peer
+  local rep peer ms
   for rep in $(seq "$REPS"); do
     for peer in "${peers[@]}"; do
+      for ms in 100 10; do
+        batch "$peer" count uniform "$rep" --mode eos --commit-ms "$ms" --threads 1 --cache on
+      done
       batch "$peer" count uniform "$rep" --mode eos --commit-ms 10 --threads 1 --cache off
       [ "$peer" = floor ] || batch "$peer" count uniform "$rep" --mode alo --commit-ms 1000 --threads 1 --cache on
     done

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ type chaosLife struct {
 
 	Workers, CommitMs, FlushMs, SessionMs                   int
 	IntervalMs, TimeoutMs, MaxConcurrent, Retained          int
-	Unaligned, Incremental                                  bool
+	Unaligned, Incremental, Lazy                            bool
 	AlignedTimeoutMs, ChainMax, FaultsPerMille, UploadBytes int
 }
 
@@ -62,6 +63,7 @@ func drawLife(r *rand.Rand) chaosLife {
 	if r.IntN(4) == 0 { // snapshots take their time
 		l.UploadBytes = 20_000 + r.IntN(100_000)
 	}
+	l.Lazy = r.IntN(2) == 0
 	return l
 }
 
@@ -103,6 +105,7 @@ func runChaosInstance(told string) error {
 			Storage: l.faulty(faults), Interval: ms(l.IntervalMs), Timeout: ms(l.TimeoutMs), MaxConcurrent: l.MaxConcurrent,
 			Retained: l.Retained, Unaligned: l.Unaligned, AlignedTimeout: ms(l.AlignedTimeoutMs), Incremental: l.Incremental,
 			IncrementalChainMax: l.ChainMax, UploadBytesPerSecond: int64(l.UploadBytes),
+			LazyRestore: l.Lazy,
 		},
 		Restart: tidemark.RestartFixedDelay(1000, 100*time.Millisecond),
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -130,6 +133,7 @@ var chaosFaults = map[storagetest.Op][]storagetest.Fault{
 	storagetest.OnOpen: {
 		slow, storagetest.Refuse, storagetest.FlipBit, storagetest.CutShort, storagetest.Hang,
 	},
+	storagetest.OnRange:  {slow, slow, storagetest.Refuse, storagetest.FlipBit, storagetest.Hang},
 	storagetest.OnList:   {slow, storagetest.Refuse, storagetest.Refuse, storagetest.Hang},
 	storagetest.OnDelete: {slow, storagetest.Refuse, storagetest.Refuse, storagetest.LostAnswer, storagetest.Hang},
 }
@@ -139,7 +143,7 @@ func (l *chaosLife) faulty(seed uint64) storage.Storage {
 	f := storagetest.NewFaulty(dir.New(l.Storage))
 	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(seed, 5))
-	f.Draw(func(op storagetest.Op, _ string) storagetest.Fault {
+	f.Draw(func(op storagetest.Op, name string) storagetest.Fault {
 		if _, err := os.Stat(l.Calm); err == nil {
 			return ""
 		}
@@ -147,6 +151,9 @@ func (l *chaosLife) faulty(seed uint64) storage.Storage {
 		hit, pause := r.IntN(1000) < l.FaultsPerMille, ms(r.IntN(150))
 		fault := chaosFaults[op][r.IntN(len(chaosFaults[op]))]
 		mu.Unlock()
+		if l.Lazy && op == storagetest.OnOpen && strings.HasSuffix(name, ".snap") {
+			<-time.After(4 * pause) // so that processes die while they load beside processing
+		}
 		switch {
 		case !hit:
 			return ""

@@ -80,6 +80,57 @@ func benchmarkCountUpdate(b *testing.B, keys int) {
 	})
 }
 
+// BenchmarkUpdateBeyondTables updates 500,000 keys of 110 bytes, uniform, where the tables hold an eighth of them: most
+// reads go to disk. An operation is one update with its share of commits, flushes and compaction.
+func BenchmarkUpdateBeyondTables(b *testing.B) {
+	const keys, epochUpdates, budget = 500_000, 20_000, 64 << 20
+	context := &store.Context{}
+	set, err := store.OpenSet(b.Context(), store.SetConfig{
+		Dir: b.TempDir(), Context: context, CachingEnabled: true, Budget: store.NewBudget(budget),
+		Specs: []store.Spec{store.KeyValueSpec("state", serde.String, serde.Bytes)},
+	})
+	require.NoError(b, err)
+	s, _ := set.Store("state")
+	kv, ok := s.(*store.KeyValue[string, []byte])
+	require.True(b, ok)
+	names := make([]string, keys)
+	for i := range names {
+		names[i] = fmt.Sprintf("k%08d", i)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	var batch record.Batch
+	epoch := record.Epoch(0)
+	commit := func() {
+		epoch++
+		require.NoError(b, set.Seal(epoch, func(string) *record.Batch { return &batch }))
+		require.NoError(b, set.Commit(store.Checkpoint{Epoch: epoch}))
+		batch.Reset()
+	}
+	update := func(k string) {
+		old, _, err := kv.Get(k)
+		require.NoError(b, err)
+		v := make([]byte, 100)
+		copy(v, old)
+		binary.BigEndian.PutUint64(v, binary.BigEndian.Uint64(v)+1)
+		require.NoError(b, kv.Put(k, v))
+	}
+	for i, k := range names {
+		update(k)
+		if i%epochUpdates == 0 {
+			commit()
+		}
+	}
+	n := 0
+	for b.Loop() {
+		update(names[rng.IntN(keys)])
+		if n++; n%epochUpdates == 0 {
+			commit()
+		}
+	}
+	b.StopTimer()
+	require.NoError(b, set.Close(false))
+}
+
 // BenchmarkReplay restores 500,000 keys of 110 bytes into an empty directory. An operation is a whole restore.
 func BenchmarkReplay(b *testing.B) {
 	const keys, batchRecords = 500_000, 5000

@@ -38,6 +38,8 @@ type driver struct {
 	commits     int
 	dropped     []string
 	discard     bool // outputs are not kept: benchmarks
+	// partitions of outputs; if there are several, what is sent to partition p of a topic is written to topic-p.
+	partitions int32
 }
 
 type punctuator struct {
@@ -306,7 +308,7 @@ type output struct {
 	topic string
 }
 
-func (o *output) Partitions() int32 { return 4 }
+func (o *output) Partitions() int32 { return max(o.d.partitions, 1) }
 
 func (o *output) Send(key, value []byte, timestamp int64, headers []record.Header) error {
 	if o.d.discard {
@@ -321,7 +323,10 @@ func (o *output) Send(key, value []byte, timestamp int64, headers []record.Heade
 }
 
 func (o *output) SendTo(partition int32, key, value []byte, timestamp int64, headers []record.Header) error {
-	to := &output{o.d, fmt.Sprintf("%s-%d", o.topic, partition)}
+	to := o
+	if o.Partitions() > 1 {
+		to = &output{o.d, fmt.Sprintf("%s-%d", o.topic, partition)}
+	}
 	return to.Send(key, value, timestamp, headers)
 }
 

@@ -136,6 +136,7 @@ func TestForeignKeyJoinPartitions(t *testing.T) {
 			return int32(len(*key)) % partitions
 		})).ToStream().To("out")
 	d := run(t, b, false)
+	d.partitions = 4
 	d.pipe("l", kv("1", "xyz", 1))
 	d.pipe("l", kv("1", "", 2))
 	const topic = "fk-subscription-registration-topic-"

@@ -111,7 +111,7 @@ func (b *Builder) lower() *processor.Plan {
 		})
 	}
 	for _, d := range b.foreignKeys {
-		p.ForeignKeyJoins = append(p.ForeignKeyJoins, d.lower())
+		p.ForeignKeyJoins = append(p.ForeignKeyJoins, d.lower(b))
 	}
 	p.Subtopologies = subtopologies(p, behind)
 	p.Unnamed = b.unnamed(p)

@@ -14,6 +14,8 @@ import (
 )
 
 // To writes the stream to a topic, which must exist. The serdes are the stream's unless [WithSerdes] gives others.
+// Without [WithPartitioner] a record goes to the partition of its key; one whose key has a window to that of the key in
+// the window, so that all windows of a key stay together (Kafka Streams' WindowedStreamPartitioner).
 // Records are written in the transaction that commits their inputs.
 func (s *KStream[K, V]) To(topic string, opts ...SinkOption) {
 	if topic == "" {
@@ -48,6 +50,9 @@ func addSink[K, V any](
 	keySerde, valueSerde := serdesOf(s.b, operator, c.serdeConfig, s.keySerde, s.valueSerde)
 	needSerdes(s.b, operator, what, keySerde, valueSerde)
 	partition := partitionersOf[K, V](s.b, operator, c.partitioner)
+	if windows := serde.WindowBytes(keySerde); len(windows) > 0 {
+		partition.windowBytes = windows[0]
+	}
 	node := newSinkNode(s.b.nodeName(c.name, "KSTREAM-SINK-"), topic, choose, partition, keySerde, valueSerde)
 	s.b.addNode(operator, node, s.node)
 }
@@ -56,6 +61,8 @@ func addSink[K, V any](
 type partitioners[K, V any] struct {
 	one  Partitioner[K, V]
 	many Multicast[K, V]
+	// windowBytes are at the end of keys and have no say in where they go.
+	windowBytes int
 }
 
 func partitionersOf[K, V any](b *Builder, operator string, given any) (p partitioners[K, V]) {
@@ -168,6 +175,10 @@ func (n *sinkNode[K, V]) Receive(r record.Record[K, V]) error {
 		if to, chosen := n.partition.many(n.topic, r, out.Partitions()); chosen {
 			return n.sendTo(out, to, key, value, r)
 		}
+	}
+	if w := n.partition.windowBytes; w > 0 && len(key) >= w {
+		p := processor.DefaultPartition(key[:len(key)-w], out.Partitions())
+		return out.SendTo(p, key, value, r.Timestamp, r.Headers)
 	}
 	return out.Send(key, value, r.Timestamp, r.Headers)
 }

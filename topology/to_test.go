@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -113,6 +114,7 @@ func TestToEachWithPartitioner(t *testing.T) {
 	topology.Stream(b, "in", serde.String, serde.String).ToEach(chooseByValue,
 		topology.WithPartitioner(func(topic string, _ textRecord, n int32) int32 { return int32(len(topic)) % n }))
 	d := run(t, b, false)
+	d.partitions = 4
 	d.pipe("in", kv("k", "topic", 1))
 	require.Equal(t, []string{"k=topic@1"}, d.take("topic-1", text))
 }
@@ -132,6 +134,7 @@ func TestMulticast(t *testing.T) {
 	}
 	topology.Stream(b, "in", serde.String, serde.String).To("out", topology.WithMulticast(choose))
 	d := run(t, b, false)
+	d.partitions = 4
 	d.pipe("in", kv("k", "all", 1))
 	for _, topic := range []string{"out-0", "out-1", "out-2", "out-3"} {
 		require.Equal(t, []string{"k=all@1"}, d.take(topic, text))
@@ -182,6 +185,7 @@ func TestToWithSerdesAndPartitioner(t *testing.T) {
 	topology.Stream(b, "in", serde.String, serde.String).
 		To("out", topology.WithSerdes[string, string](nil, serde.JSON[string]()), topology.WithPartitioner(choose))
 	d := run(t, b, false)
+	d.partitions = 4
 	d.pipe("in", kv("k", "v", 1))
 	require.Equal(t, []string{`k="v"@1`}, d.take("out-1", text))
 	err := d.tryPipe("in", kv("k", "four", 2))
@@ -212,5 +216,27 @@ func TestToReportsSerdeErrorsAsTheUsers(t *testing.T) {
 		require.Equal(t, "the-sink", user.Node)
 		require.Equal(t, "in", user.TopicPartition.Topic)
 		require.ErrorContains(t, err, "encode the "+part)
+	}
+}
+
+// TestToPlacesWindowsByTheirKey: all windows of a key go to the partition of the key, as WindowedStreamPartitioner has
+// it; with nested windows, to that of the key and its inner window.
+func TestToPlacesWindowsByTheirKey(t *testing.T) {
+	for name, key := range map[string]serde.Serde[record.Windowed[string]]{
+		"time": serde.TimeWindowed(serde.String, time.Second), "session": serde.SessionWindowed(serde.String),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := topology.NewBuilder()
+			topology.Stream(b, "in", key, serde.String).To("out")
+			d := run(t, b, false)
+			d.partitions = 4
+			for i := range int64(8) {
+				window := record.Window{Start: i * 1000, End: i*1000 + 1000}
+				encoded, err := key.Append(nil, record.Windowed[string]{Key: "k", Window: window})
+				require.NoError(t, err)
+				d.pipe("in", record.Raw{Key: encoded, Value: []byte("v"), Timestamp: i})
+			}
+			require.Len(t, d.written[fmt.Sprintf("out-%d", processor.DefaultPartition([]byte("k"), 4))], 8)
+		})
 	}
 }

@@ -30,7 +30,11 @@ func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
 		CommitInterval:  o.commitEvery,
 		GroupInstanceID: args.Get("instance-id", ""),
 		SessionTimeout:  time.Duration(args.Int("session-ms", 0)) * time.Millisecond,
-		Logger:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		StateBytesMax:   int64(args.Int("state-mb", 0)) << 20,
+
+		LeaveGroupOnClose: args.Flag("leave-group", false),
+
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		StateListener: func(_, now tidemark.State) {
 			if now == tidemark.Running {
 				h.running()

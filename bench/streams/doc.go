@@ -3,6 +3,7 @@
 //
 //	streams --bootstrap A --in T --out T --state-dir D [--app-id ID] [--workload count|restore|repartition]
 //	        [--mode eos|alo] [--threads N] [--cache on|off] [--commit-ms N] [--instance-id ID] [--session-ms N]
+//	        [--leave-group BOOL] [--state-mb N]
 //	        [--broker-pid PID] [--dist D] [--keys N] [--groups N] [--log LEVEL]
 //	        [--checkpoint-ms N] [--checkpoint-dir DIR] [--incremental BOOL] [--unaligned BOOL]
 //	        [--checkpoint-lazy BOOL]

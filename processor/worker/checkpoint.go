@@ -34,7 +34,6 @@ func (w *Worker) CheckpointEnded(ctx context.Context, id int64) error {
 		}
 		for _, r := range w.tasks {
 			r.task.Abandon(id)
-			delete(r.syncMs, id)
 			w.collect(r)
 		}
 		return nil
@@ -77,8 +76,6 @@ func (w *Worker) leave(r *running) {
 // collect hands out what a task has to say about checkpoints.
 func (w *Worker) collect(r *running) {
 	for _, c := range r.task.Cuts() {
-		c.Timings.SyncMs = r.syncMs[c.Barrier.ID]
-		delete(r.syncMs, c.Barrier.ID)
 		switch {
 		case w.cfg.OnCut != nil:
 			w.cfg.OnCut(c)
@@ -87,7 +84,6 @@ func (w *Worker) collect(r *running) {
 		}
 	}
 	for _, d := range r.task.Declined() {
-		delete(r.syncMs, d.ID)
 		w.decline(d)
 	}
 }
@@ -96,24 +92,6 @@ func (w *Worker) decline(d checkpointing.Decline) {
 	if w.cfg.OnDecline != nil {
 		w.cfg.OnDecline(d)
 	}
-}
-
-// commitTask makes an epoch of a task readable as committed data. Of one that ends in a cut it measures how long that
-// takes.
-func (w *Worker) commitTask(r *running, e *task.Epoch, ends []int64, nowMs int64) error {
-	if len(e.Cuts) == 0 {
-		return r.task.Committed(ends, nowMs)
-	}
-	began := w.cfg.Clock.Now()
-	err := r.task.Committed(ends, nowMs)
-	if r.syncMs == nil {
-		r.syncMs = make(map[int64]int64)
-	}
-	for _, id := range e.Cuts {
-		r.syncMs[id] = w.cfg.Clock.Since(began).Milliseconds()
-	}
-	w.collect(r)
-	return err
 }
 
 // droppedCuts gives up the cuts of an epoch whose commit failed, if its barriers may have been read: without

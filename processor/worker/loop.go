@@ -58,7 +58,7 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 	now := w.cfg.Clock.NowMs()
 	if !w.full() {
 		for _, r := range w.tasks {
-			if r.leaving {
+			if r.leaving || w.cfg.Pauses.Paused(r.task.ID()) {
 				continue
 			}
 			n, err := r.task.Process(stepRecords, now)
@@ -135,6 +135,9 @@ func (w *Worker) waitFor() time.Duration {
 				due = w.backoff.until
 			}
 			d = min(d, due.Sub(now))
+		}
+		if w.cfg.Pauses.Paused(r.task.ID()) {
+			continue
 		}
 		next := min(r.task.NextWallClock(), r.task.IdleUntil())
 		if next < now.Add(d).UnixMilli() {

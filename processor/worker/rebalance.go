@@ -43,6 +43,9 @@ type ManagerConfig struct {
 	// OnLeave is called before the stores of a task are closed that has left its worker: it waits until nobody else reads
 	// them. May be nil.
 	OnLeave func(id record.TaskID)
+	// OnMembers is called on the member that leads the group, with the workers of each member by its process id, before
+	// tasks are assigned. It must not wait. May be nil.
+	OnMembers func(ctx context.Context, workers map[string]int)
 	// OnChange is called after the set of tasks or their states changed.
 	OnChange func()
 	Logger   *slog.Logger

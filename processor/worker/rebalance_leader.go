@@ -44,6 +44,13 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 			leader = gm.MemberID
 		}
 	}
+	if m.cfg.OnMembers != nil {
+		workers := make(map[string]int, len(as))
+		for i := range as {
+			workers[as[i].ProcessID] = max(workers[as[i].ProcessID], as[i].Workers)
+		}
+		m.cfg.OnMembers(ctx, workers)
+	}
 	admitted, fingerprint, mixed := assign.Admit(as, leader)
 	answer := assign.Assignment{Version: assign.CommonVersion(subs), Fingerprint: fingerprint}
 	out := make(map[string]GroupAssignment, len(members))

@@ -151,7 +151,7 @@ func (w *Worker) committed(x *transaction) error {
 		e := x.epochs[i]
 		n := len(e.Batches)
 		maps.Copy(r.committed, e.Positions)
-		if err := w.commitTask(r, e, x.ends[at:at+n], now); err != nil {
+		if err := r.task.Committed(x.ends[at:at+n], now); err != nil {
 			return err
 		}
 		at += n

@@ -44,6 +44,9 @@ type Config struct {
 	OnCut     func(checkpointing.Cut)
 	OnDecline func(checkpointing.Decline)
 
+	// Pauses says which tasks stand still. Nil: none does.
+	Pauses *Pauses
+
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -81,8 +84,6 @@ type running struct {
 	committed map[record.TopicPartition]task.Position
 	// leaving: it is being handed over, and processes nothing more.
 	leaving bool
-	// syncMs is how long the task stood still for its cuts, by checkpoint.
-	syncMs map[int64]int64
 }
 
 type command struct {
@@ -207,6 +208,7 @@ type TaskSnapshot struct {
 	ID      record.TaskID
 	Metrics task.Metrics
 	Inputs  []InputSnapshot
+	Paused  bool
 	// Loading says how much of the task's state is local, if it runs before all of it is; else nil.
 	Loading *store.Loading
 }
@@ -223,7 +225,7 @@ func (w *Worker) Snapshot(ctx context.Context) (s Snapshot, err error) {
 	err = w.do(ctx, func(context.Context) error {
 		s = Snapshot{Index: w.cfg.Index, Stats: w.stats}
 		for _, r := range w.tasks {
-			ts := TaskSnapshot{ID: r.task.ID(), Metrics: r.task.Metrics()}
+			ts := TaskSnapshot{ID: r.task.ID(), Metrics: r.task.Metrics(), Paused: w.cfg.Pauses.Paused(r.task.ID())}
 			if l, loading := r.task.Stores().Loading(); loading {
 				ts.Loading = &l
 			}

@@ -41,6 +41,8 @@ public final class KStreamsBench {
         p.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, threads);
         p.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, cache ? 10L << 20 : 0L);
         if (a.opts.containsKey("session-ms")) p.put(StreamsConfig.consumerPrefix(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG), a.integer("session-ms", 0));
+        p.put(StreamsConfig.NUM_STANDBY_REPLICAS_CONFIG, a.integer("standby-replicas", 0));
+        p.put(StreamsConfig.PROBING_REBALANCE_INTERVAL_MS_CONFIG, a.num("probing-ms", 60_000)); // the least that it takes
         if (a.opts.containsKey("instance-id")) p.put(StreamsConfig.consumerPrefix(ConsumerConfig.GROUP_INSTANCE_ID_CONFIG), a.need("instance-id"));
 
         try (Admin admin = Util.admin(bootstrap)) {
