@@ -42,7 +42,11 @@ func TestStandbyTakesOver(t *testing.T) {
 		before += len(i.restores())
 	}
 	victim.kill()
+	killed := time.Now()
 	s.send(3000)
+	s.cluster.AwaitCommitted(t, s.app, s.in, 60*time.Second)
+	t.Logf("everything is processed %s after the kill, with a session timeout of %s",
+		time.Since(killed).Round(time.Millisecond), s.session)
 	s.check()
 	var took []restoredStore
 	for _, i := range alive {

@@ -25,102 +25,118 @@ func TestPlacesAtRandom(t *testing.T) {
 	}
 }
 
+// places is a run of TestPlacesAtRandom.
+type places struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	c       *cluster
+	members [3]*member
+	owner   [2]int // of each task, -1: nobody
+	sent    [2][]string
+}
+
 func placesAtRandom(t *testing.T, rnd *rand.Rand) {
-	c := newCluster()
-	members := make([]*member, 3)
-	for i := range members {
-		members[i], _ = newKeeper(t, c, topology.InMemory())
-		members[i].start()
+	p := &places{t: t, rnd: rnd, c: newCluster(), owner: [2]int{-1, -1}}
+	for i := range p.members {
+		p.members[i], _ = newKeeper(t, p.c, topology.InMemory())
+		p.members[i].start()
 	}
-	owner := [2]int{-1, -1}
-	var sent [2][]string
 	for range 30 {
-		for p := range sent {
-			for range rnd.IntN(4) {
-				key := fmt.Sprintf("k%d", rnd.IntN(3))
-				sent[p] = append(sent[p], key)
-				c.produce(part("in", int32(p)), key)
-			}
-		}
-		next := owner
-		for p := range next {
-			if rnd.IntN(3) > 0 {
-				next[p] = rnd.IntN(len(members))
-			}
-		}
-		follows := [3]assign.Assignment{}
-		for p := range next {
-			id := taskID(int32(p))
-			for i := range members {
-				if i != next[p] && rnd.IntN(2) == 0 {
-					follows[i].Standby = append(follows[i].Standby, id)
-				} else if i != next[p] && rnd.IntN(3) == 0 {
-					follows[i].Warmup = append(follows[i].Warmup, id)
-				}
-			}
-		}
-		// First all let go of what goes elsewhere, then the others get it: the cooperative protocol.
-		for i, m := range members {
-			if rnd.IntN(8) == 0 {
-				m.manager.Lost(errSomething)
-			}
-			a := follows[i]
-			a.Standby = slices.DeleteFunc(slices.Clone(a.Standby), func(id record.TaskID) bool { return rnd.IntN(2) == 0 })
-			for p := range next {
-				if owner[p] == i && next[p] == i {
-					a.Tasks = append(a.Tasks, taskID(int32(p)))
-				}
-			}
-			m.assigned(a)
-		}
-		for i, m := range members {
-			for p := range next {
-				if next[p] == i {
-					follows[i].Tasks = append(follows[i].Tasks, taskID(int32(p)))
-				}
-			}
-			m.assigned(follows[i])
-		}
-		owner = next
+		p.send()
+		p.rebalance()
 		time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond)
 		if rnd.IntN(2) == 0 {
 			synctest.Wait()
 		}
 	}
-	for p := range owner {
-		if owner[p] < 0 {
-			owner[p] = 0
+	p.settle()
+	for id := range p.sent {
+		want := make(map[string]int64)
+		for _, k := range p.sent[id] {
+			want[k]++
+		}
+		for i, m := range p.members {
+			if i != p.owner[id] {
+				m.has(taskID(int32(id)), want)
+			}
 		}
 	}
-	for i, m := range members {
-		a := assign.Assignment{}
-		for p := range owner {
-			id := taskID(int32(p))
-			if owner[p] == i {
-				a.Tasks = append(a.Tasks, id)
-			} else {
-				a.Standby = append(a.Standby, id)
+	require.ElementsMatch(t, append(counted(p.sent[0]), counted(p.sent[1])...), p.c.read(out0))
+	for _, m := range p.members {
+		require.Empty(t, m.failures)
+		require.NoError(t, m.close(true))
+	}
+}
+
+func (p *places) send() {
+	for id := range p.sent {
+		for range p.rnd.IntN(4) {
+			key := fmt.Sprintf("k%d", p.rnd.IntN(3))
+			p.sent[id] = append(p.sent[id], key)
+			p.c.produce(part("in", int32(id)), key)
+		}
+	}
+}
+
+// rebalance draws new places. First all let go of what goes elsewhere, then the others get it: the cooperative protocol.
+func (p *places) rebalance() {
+	next := p.owner
+	for id := range next {
+		if p.rnd.IntN(3) > 0 {
+			next[id] = p.rnd.IntN(len(p.members))
+		}
+	}
+	follows := [3]assign.Assignment{}
+	for i := range p.members {
+		for id, owner := range next {
+			switch {
+			case i == owner:
+			case p.rnd.IntN(2) == 0:
+				follows[i].Standby = append(follows[i].Standby, taskID(int32(id)))
+			case p.rnd.IntN(3) == 0:
+				follows[i].Warmup = append(follows[i].Warmup, taskID(int32(id)))
+			}
+		}
+	}
+	for i, m := range p.members {
+		if p.rnd.IntN(8) == 0 {
+			m.manager.Lost(errSomething)
+		}
+		a := follows[i]
+		a.Standby = slices.DeleteFunc(slices.Clone(a.Standby), func(record.TaskID) bool { return p.rnd.IntN(2) == 0 })
+		for id := range next {
+			if p.owner[id] == i && next[id] == i {
+				a.Tasks = append(a.Tasks, taskID(int32(id)))
 			}
 		}
 		m.assigned(a)
 	}
-	until(t, "all is counted", func() bool {
-		return c.committed(in0) == int64(len(sent[0])) && c.committed(in1) == int64(len(sent[1]))
-	})
-	for p := range sent {
-		want := make(map[string]int64)
-		for _, k := range sent[p] {
-			want[k]++
-		}
-		for i, m := range members {
-			if i != owner[p] {
-				m.has(taskID(int32(p)), want)
+	for i, m := range p.members {
+		for id := range next {
+			if next[id] == i {
+				follows[i].Tasks = append(follows[i].Tasks, taskID(int32(id)))
 			}
 		}
+		m.assigned(follows[i])
 	}
-	require.ElementsMatch(t, append(counted(sent[0]), counted(sent[1])...), c.read(out0))
-	for _, m := range members {
-		require.Empty(t, m.failures)
-		require.NoError(t, m.close(true))
+	p.owner = next
+}
+
+// settle gives each task an owner, makes the others its standbys, and waits until everything is counted.
+func (p *places) settle() {
+	for i, m := range p.members {
+		a := assign.Assignment{}
+		for id := range p.owner {
+			p.owner[id] = max(p.owner[id], 0)
+			if p.owner[id] == i {
+				a.Tasks = append(a.Tasks, taskID(int32(id)))
+			} else {
+				a.Standby = append(a.Standby, taskID(int32(id)))
+			}
+		}
+		m.assigned(a)
 	}
+	until(p.t, "all is counted", func() bool {
+		return p.c.committed(in0) == int64(len(p.sent[0])) && p.c.committed(in1) == int64(len(p.sent[1]))
+	})
 }
