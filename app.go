@@ -41,6 +41,9 @@ type App struct {
 		// checkpoints counts over all incarnations.
 		checkpoints checkpointCounts
 	}
+	// cluster is what is known of the other instances, and remote asks them, over all incarnations.
+	cluster *clusterCache
+	remote  *remote
 	// spoiled are the snapshots that tasks failed with, over all incarnations.
 	spoiled worker.Spoiled
 	// controlFrom is where the control topic ended when Run began, -1 before that is known. Owned by Run.
@@ -78,6 +81,8 @@ func New(t Topology, cfg Config) (*App, error) {
 		return nil, errors.New("tidemark: the topology is empty: add a source")
 	}
 	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{}), controlFrom: -1}
+	a.cluster = newClusterCache(a.clock, a.lookUpCluster)
+	a.remote = newRemote(cfg.QueryTransport, cfg.QueryScheme, a.clock)
 	return a, nil
 }
 
@@ -151,6 +156,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.mu.cancel = cancel
 	a.mu.Unlock()
 	defer close(a.done)
+	defer a.remote.close()
 	err := a.runUntilDone(ctx)
 	if err != nil {
 		a.become(Failed)
