@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/tidemarkio/tidemark/checkpointing"
@@ -63,11 +65,33 @@ type Config struct {
 	// SessionTimeout is after how long without a sign of life a member's tasks go to others (session.timeout.ms).
 	// Defaults to 45 s.
 	SessionTimeout time.Duration
-	// HeartbeatInterval defaults to a fifteenth of SessionTimeout (heartbeat.interval.ms).
+	// HeartbeatInterval is also how fast a member notices a rebalance (heartbeat.interval.ms). Defaults to a fifteenth of
+	// SessionTimeout, at most 500 ms: an instance that was killed is missed so much later.
 	HeartbeatInterval time.Duration
 	// RebalanceTimeout bounds how long a member may take to commit and give up tasks (max.poll.interval.ms).
 	// Defaults to 60 s.
 	RebalanceTimeout time.Duration
+
+	// StandbyReplicas is how many other instances keep the state of each task up to date, to go on with it in less than a
+	// second if its instance dies, and to answer queries (num.standby.replicas). All instances should have the same value;
+	// it is the group's leader's that counts, here and in the next three. Defaults to 0.
+	StandbyReplicas int
+	// MaxWarmupReplicas is how many tasks at a time, in the whole group, are brought up to date at another instance before
+	// they move there (max.warmup.replicas). They run on meanwhile. Defaults to 2.
+	MaxWarmupReplicas int
+	// AcceptableRecoveryLag is how many records of its changelogs an instance may be behind that gets a task
+	// (acceptable.recovery.lag). -1 is none: it has to be at the end. Defaults to 10,000.
+	AcceptableRecoveryLag int64
+	// RackAwareTags are tags of ClientTags over whose values a task and its standbys are spread, the most important first:
+	// "zone", for instance (rack.aware.assignment.tags).
+	RackAwareTags []string
+	// ClientTags say where this instance is, as in {"zone": "eu-1a"} (client.tag.<name>). At most 5, of at most 20 and 80
+	// bytes.
+	ClientTags map[string]string
+	// ApplicationServer is the host:port under which other instances and clients reach this one for queries
+	// (application.server). Defaults to none.
+	ApplicationServer string
+
 	// AutoOffsetReset says where to start without a committed offset (auto.offset.reset): processor.ResetEarliest, the
 	// default, ResetLatest, or ResetNone, which fails.
 	AutoOffsetReset processor.OffsetReset
@@ -101,7 +125,8 @@ type Config struct {
 	CloseTimeout time.Duration
 	// ReplicationFactor of internal topics (replication.factor). Defaults to -1, the broker's default.
 	ReplicationFactor int16
-	// RestoreParallel is how many tasks restore at the same time. Defaults to twice Workers.
+	// RestoreParallel is how many tasks restore at the same time, and how many standbys and warm-ups do beside them.
+	// Defaults to twice Workers.
 	RestoreParallel int
 
 	// Checkpointing says when checkpoints are made and where they and savepoints are kept. Needs eos.ExactlyOnceV2.
@@ -127,6 +152,8 @@ type Config struct {
 	StateListener func(from, to State)
 	// RestoreListener is told how restoring goes, from several goroutines.
 	RestoreListener RestoreListener
+	// StandbyListener is told how standbys and warm-ups go, from several goroutines. It should be quick.
+	StandbyListener StandbyListener
 	// CheckpointListener is told of checkpoints and savepoints, from one goroutine. It should be quick.
 	CheckpointListener CheckpointListener
 	// Logger defaults to slog.Default().
@@ -169,6 +196,18 @@ const (
 	defaultCloseTimeout       = 30 * time.Second
 	defaultMaxRequestBytes    = 1<<20 - 4<<10
 	commitIntervalMin         = time.Millisecond
+	heartbeatIntervalMax      = 500 * time.Millisecond
+	defaultMaxWarmupReplicas  = 2
+	defaultRecoveryLag        = 10_000
+)
+
+// Bounds of Config.ClientTags: they are in every member's subscription, which the broker keeps.
+const (
+	clientTagsMax       = 5
+	clientTagKeyMax     = 20
+	clientTagValueMax   = 80
+	standbyReplicasMax  = 100
+	applicationHostsMax = 255 // bytes
 )
 
 // withDefaults returns a copy in which no field is zero that has a default.
@@ -184,7 +223,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.StateBytesMax, defaultStateBytesMax)
 	def(&c.FlushInterval, defaultFlushInterval)
 	def(&c.SessionTimeout, defaultSessionTimeout)
-	def(&c.HeartbeatInterval, c.SessionTimeout/15)
+	def(&c.HeartbeatInterval, min(c.SessionTimeout/15, heartbeatIntervalMax))
 	def(&c.RebalanceTimeout, defaultRebalanceTimeout)
 	def(&c.TransactionTimeout, defaultTransactionTimeout)
 	def(&c.MaxRequestBytes, defaultMaxRequestBytes)
@@ -196,6 +235,8 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.ReplicationFactor, -1)
 	def(&c.RestoreParallel, 2*c.Workers)
 	def(&c.ClientID, c.ApplicationID)
+	def(&c.MaxWarmupReplicas, defaultMaxWarmupReplicas)
+	def(&c.AcceptableRecoveryLag, defaultRecoveryLag)
 	def(&c.AutoOffsetReset, processor.ResetEarliest)
 	c.Checkpointing = c.Checkpointing.WithDefaults()
 	if c.Restart == nil {
@@ -305,9 +346,48 @@ func (c *Config) validate() error {
 	if c.ReplicationFactor < -1 {
 		bad("ReplicationFactor", c.ReplicationFactor, "want a number of replicas, or -1 for the broker's default")
 	}
+	c.validateScaling(bad)
 	c.validateCheckpointing(bad)
 	return errors.Join(errs...)
 }
+
+// validateScaling checks what is about several instances.
+func (c *Config) validateScaling(bad func(field string, value any, hint string)) {
+	if c.StandbyReplicas < 0 || c.StandbyReplicas > standbyReplicasMax {
+		bad("StandbyReplicas", c.StandbyReplicas, fmt.Sprintf("want 0 to %d", standbyReplicasMax))
+	}
+	if c.MaxWarmupReplicas < 1 {
+		bad("MaxWarmupReplicas", c.MaxWarmupReplicas, "want at least 1: nothing with state could move otherwise")
+	}
+	if c.AcceptableRecoveryLag < -1 {
+		bad("AcceptableRecoveryLag", c.AcceptableRecoveryLag, "want a number of records, or -1 for none")
+	}
+	if len(c.ClientTags) > clientTagsMax {
+		bad("ClientTags", len(c.ClientTags), fmt.Sprintf("want at most %d", clientTagsMax))
+	}
+	for key, value := range c.ClientTags {
+		if key == "" || len(key) > clientTagKeyMax || value == "" || len(value) > clientTagValueMax {
+			bad("ClientTags", fmt.Sprintf("%q: %q", key, value), fmt.Sprintf("want a name of 1 to %d bytes and a value of 1 to %d",
+				clientTagKeyMax, clientTagValueMax))
+		}
+	}
+	for _, tag := range c.RackAwareTags {
+		if _, ok := c.ClientTags[tag]; !ok {
+			bad("RackAwareTags", fmt.Sprintf("%q", tag), "want the names of tags in ClientTags")
+		}
+	}
+	if c.ApplicationServer == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.ApplicationServer)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || host == "" || portErr != nil || n == 0 || len(c.ApplicationServer) > applicationHostsMax {
+		bad("ApplicationServer", fmt.Sprintf("%q", c.ApplicationServer), "want host:port, as others reach this instance")
+	}
+}
+
+// recoveryLag is AcceptableRecoveryLag as a number of records.
+func (c *Config) recoveryLag() int64 { return max(c.AcceptableRecoveryLag, 0) }
 
 // validateCheckpointing checks what is about checkpoints.
 func (c *Config) validateCheckpointing(bad func(field string, value any, hint string)) {

@@ -14,3 +14,29 @@ type (
 	// RestoreEnd says that a store is restored.
 	RestoreEnd = worker.RestoreEnd
 )
+
+// StandbyListener is told how standbys and warm-ups go (Kafka Streams' StandbyUpdateListener). Nil functions are not
+// called.
+type StandbyListener = worker.StandbyListener
+
+// Events of a StandbyListener.
+type (
+	// StandbyUpdateStart says that a store begins to follow its changelog.
+	StandbyUpdateStart = worker.StandbyUpdateStart
+	// StandbyBatchLoaded says what one fetch brought.
+	StandbyBatchLoaded = worker.StandbyBatchLoaded
+	// StandbyUpdateSuspended says that a store does not follow any more, and why.
+	StandbyUpdateSuspended = worker.StandbyUpdateSuspended
+	// SuspendReason is why a standby does not follow any more.
+	SuspendReason = worker.SuspendReason
+)
+
+// Reasons of StandbyUpdateSuspended.
+const (
+	// StandbyPromoted: the task runs here from now on.
+	StandbyPromoted = worker.StandbyPromoted
+	// StandbyMigrated: it is not wanted here any more, or the instance closes. The state stays on disk.
+	StandbyMigrated = worker.StandbyMigrated
+	// StandbyFailed: it begins again from its nearest base; the log says why.
+	StandbyFailed = worker.StandbyFailed
+)

@@ -32,6 +32,8 @@ type incarnation struct {
 	group   *kafka.Group
 	workers []*worker.Worker
 	manager *worker.Manager
+	// standbys follow the changelogs of tasks that others run.
+	standbys *worker.Standbys
 	global  *worker.Global // nil without global stores
 	budget  *store.Budget
 	// checkpoints is nil if they are not enabled.
@@ -151,13 +153,31 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		ChangelogConfig: func(topic string) map[string]string { return in.topics.configs[topic] },
 		Parallel:        cfg.RestoreParallel, Listener: in.restoreListener(), Clock: in.app.clock, Logger: cfg.Logger,
 	})
+	in.standbys = in.newStandbys(restorer) //nolint:contextcheck // a fetcher lives until it is closed
 	in.manager = worker.NewManager(worker.ManagerConfig{
+		Standbys: in.standbys, Endpoint: cfg.ApplicationServer, Tags: cfg.ClientTags, Rejoin: in.group.Rejoin,
+		Placing: worker.Placing{
+			StandbyReplicas: cfg.StandbyReplicas, MaxWarmups: cfg.MaxWarmupReplicas, AcceptableLag: cfg.recoveryLag(),
+			RackTags: cfg.RackAwareTags,
+		},
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
 		Workers: in.workers, Restorer: restorer, StateDir: in.dir,
 		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, Logger: cfg.Logger,
 	})
 	return nil
+}
+
+// newStandbys makes what keeps the state of others' tasks up to date.
+func (in *incarnation) newStandbys(restorer *worker.Restorer) *worker.Standbys {
+	cfg := &in.app.cfg
+	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{
+		MaxWait: standbyWait, PartitionBytesMax: fetchBytesMax, Pace: standbyPace, Logger: cfg.Logger,
+	})
+	in.fetchers = append(in.fetchers, f)
+	return worker.NewStandbys(worker.StandbysConfig{
+		Restorer: restorer, Fetcher: f, AcceptableLag: cfg.recoveryLag(), Listener: cfg.StandbyListener,
+	})
 }
 
 func (in *incarnation) newWorker(i int) (*worker.Worker, *kafka.Producer, error) {
@@ -340,6 +360,7 @@ func (in *incarnation) run(ctx context.Context) error {
 			}
 		})
 	}
+	in.running.Go(func() { in.standbys.Run(background) })
 	left := make(chan struct{})
 	in.running.Go(func() {
 		defer close(left)
@@ -403,6 +424,9 @@ func (in *incarnation) run(ctx context.Context) error {
 const (
 	fetchBytesMax = 512 << 10
 	fetchPaceMax  = 5 * time.Millisecond
+	// Nobody waits for what a standby reads: it asks less often, and brings more each time.
+	standbyWait = 500 * time.Millisecond
+	standbyPace = 50 * time.Millisecond
 )
 
 // abortTimeout bounds the last requests of an incarnation that ends with a transaction open.

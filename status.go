@@ -12,6 +12,8 @@ type Status struct {
 	Running   int // tasks that process
 	Restoring int // tasks on their way
 	Workers   []WorkerStatus
+	// Standbys are the tasks of other instances whose state is kept up to date here, by task: standbys and warm-ups.
+	Standbys []StandbyStatus
 	// GlobalStores are how far the global stores are, in the order of their declaration.
 	GlobalStores []GlobalStoreStatus
 	// Checkpoints are those of the whole application.
@@ -24,8 +26,26 @@ type (
 	WorkerStatus = worker.Snapshot
 	// TaskStatus is a task with its inputs and their lag.
 	TaskStatus = worker.TaskSnapshot
+	// StandbyStatus is a standby or warm-up with its stores, their lag, and how long catching up will take.
+	StandbyStatus = worker.StandbySnapshot
+	// StandbyStoreStatus is how far a store of a standby is.
+	StandbyStoreStatus = worker.StandbyStore
+	// StandbyState is what a standby is doing.
+	StandbyState = worker.StandbyState
 	// GlobalStoreStatus is a global store with the partitions of its topic and their lag.
 	GlobalStoreStatus = worker.GlobalSnapshot
+)
+
+// States of a standby, in the order in which it passes through them.
+const (
+	// StandbyWaiting: for the task to be closed here, for one of the slots of RestoreParallel, or to try again.
+	StandbyWaiting = worker.StandbyWaiting
+	// StandbyOpening: it looks for a base and opens it, which may be to load a snapshot.
+	StandbyOpening = worker.StandbyOpening
+	// StandbyRestoring: it reads its changelogs to where they ended when it began.
+	StandbyRestoring = worker.StandbyRestoring
+	// StandbyFollowing: it reads what comes.
+	StandbyFollowing = worker.StandbyFollowing
 )
 
 // Status asks every worker for its state. It waits for a busy worker to finish its step.
@@ -39,6 +59,7 @@ func (a *App) Status(ctx context.Context) (Status, error) {
 		return s, nil
 	}
 	s.Running, s.Restoring = in.manager.TaskStates()
+	s.Standbys = in.manager.Standbys()
 	if in.global != nil {
 		s.GlobalStores = in.global.Snapshot()
 	}

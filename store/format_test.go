@@ -30,10 +30,15 @@ func TestStateFilesGolden(t *testing.T) {
 	data, err = os.ReadFile(filepath.Join(d.Path(), "tasks", "0_3.mark"))
 	require.NoError(t, err)
 	require.Equal(t, []byte(`{"format":1,"clean":false,"boot_id":"b"}`+"\n"), data) //nolint:testifylint // bytes
-	require.NoError(t, d.MarkClean(id))
+	require.NoError(t, d.MarkClean(id, -1))
 	data, err = os.ReadFile(filepath.Join(d.Path(), "tasks", "0_3.mark"))
 	require.NoError(t, err)
 	require.Equal(t, []byte(`{"format":1,"clean":true,"boot_id":"b"}`+"\n"), data) //nolint:testifylint // bytes
+	require.NoError(t, d.MarkClean(id, 41))
+	data, err = os.ReadFile(filepath.Join(d.Path(), "tasks", "0_3.mark"))
+	require.NoError(t, err)
+	//nolint:testifylint // bytes
+	require.Equal(t, []byte(`{"format":1,"clean":true,"boot_id":"b","position":42}`+"\n"), data)
 }
 
 // TestNamesGolden pins the table of store names (docs/format/database.md).

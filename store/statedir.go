@@ -51,6 +51,8 @@ type markFile struct {
 	Format int    `json:"format"`
 	Clean  bool   `json:"clean"`
 	BootID string `json:"boot_id,omitempty"` // of the boot in which the task was opened
+	// Position is the sum of the positions in changelogs of a clean task that has any, plus one: 0 is unknown.
+	Position int64 `json:"position,omitempty"`
 }
 
 // DefaultStateDir returns the root to use if the user names none: $XDG_STATE_HOME/tidemark, or ~/.local/state/tidemark,
@@ -271,9 +273,12 @@ func (d *StateDir) MarkOpen(id record.TaskID) error {
 	return writeJSON(d.markName(id), markFile{Format: stateDirFormat, BootID: d.bootID})
 }
 
-// MarkClean notes that the files of a task are complete. Call it after [Set.Close] returned no error.
-func (d *StateDir) MarkClean(id record.TaskID) error {
-	return writeJSON(d.markName(id), markFile{Format: stateDirFormat, Clean: true, BootID: d.bootID})
+// MarkClean notes that the files of a task are complete, and the sum of their positions in changelogs, -1 if that is
+// unknown. Call it after [Set.Close] returned no error.
+func (d *StateDir) MarkClean(id record.TaskID, position int64) error {
+	return writeJSON(d.markName(id), markFile{
+		Format: stateDirFormat, Clean: true, BootID: d.bootID, Position: max(position, -1) + 1,
+	})
 }
 
 // Remove deletes the state of a task. A crash in between leaves files without a mark, which are not trusted.
@@ -292,6 +297,8 @@ type TaskState struct {
 	ID record.TaskID
 	// LastMarkedMs is when the task was last opened or closed here, in milliseconds since the Unix epoch; 0 if unknown.
 	LastMarkedMs int64
+	// Position is the sum of the positions in changelogs that the task was closed with, -1 if unknown.
+	Position int64
 }
 
 // Tasks lists the tasks that have state, in order: those that are not assigned here any more can be removed some time
@@ -307,9 +314,15 @@ func (d *StateDir) Tasks() ([]TaskState, error) {
 		if err != nil || !entry.IsDir() {
 			continue // marks, and what is not ours
 		}
-		t := TaskState{ID: id}
+		t := TaskState{ID: id, Position: -1}
 		if info, err := os.Stat(d.markName(id)); err == nil {
 			t.LastMarkedMs = info.ModTime().UnixMilli()
+		}
+		if data, err := os.ReadFile(d.markName(id)); err == nil {
+			var m markFile
+			if json.Unmarshal(data, &m) == nil && m.Clean && m.Format == stateDirFormat {
+				t.Position = max(m.Position, 0) - 1
+			}
 		}
 		tasks = append(tasks, t)
 	}

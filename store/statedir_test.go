@@ -93,7 +93,11 @@ func TestStateDirTrust(t *testing.T) {
 	d.bootID = ""
 	expect(false, "does not tell")
 	d.bootID = "boot-2"
-	require.NoError(t, d.MarkClean(id))
+	require.NoError(t, d.MarkClean(id, 7))
+	tasks, err := d.Tasks()
+	require.NoError(t, err)
+	require.Len(t, tasks, 1)
+	require.Equal(t, int64(7), tasks[0].Position)
 	d.bootID = "boot-3"
 	expect(true, "cleanly")
 	require.NoError(t, os.WriteFile(d.markName(id), []byte("x"), 0o600))
@@ -105,9 +109,10 @@ func TestStateDirTrust(t *testing.T) {
 
 	require.NoError(t, os.Mkdir(d.TaskDir(record.TaskID{}), 0o700))
 	require.NoError(t, d.MarkOpen(record.TaskID{}))
-	tasks, err := d.Tasks()
+	tasks, err = d.Tasks()
 	require.NoError(t, err)
 	require.Len(t, tasks, 2)
+	require.Equal(t, int64(-1), tasks[0].Position, "in use")
 	require.Equal(t, record.TaskID{}, tasks[0].ID)
 	require.Equal(t, id, tasks[1].ID)
 	require.Positive(t, tasks[0].LastMarkedMs)

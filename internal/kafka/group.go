@@ -30,7 +30,7 @@ type GroupConfig struct {
 	// Defaults to 60 s.
 	RebalanceTimeout time.Duration
 	// HeartbeatInterval is also how fast a member notices a rebalance (heartbeat.interval.ms). Defaults to a 15th of
-	// SessionTimeout.
+	// SessionTimeout, at most 500 ms. While a hand-over is under way it is [worker.PendingHeartbeat] at most.
 	HeartbeatInterval time.Duration
 	// LeaveOnClose makes a static member leave the group when Run ends; dynamic members always do.
 	LeaveOnClose bool
@@ -38,10 +38,14 @@ type GroupConfig struct {
 	Logger *slog.Logger
 }
 
+// heartbeatMax is the largest default of HeartbeatInterval. It is what an instance that was killed adds to its session
+// timeout until the others know, and costs a broker two small requests a second.
+const heartbeatMax = 500 * time.Millisecond
+
 func (c GroupConfig) withDefaults() GroupConfig {
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, 45*time.Second)
 	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, 60*time.Second)
-	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, c.SessionTimeout/15)
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, min(c.SessionTimeout/15, heartbeatMax))
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -95,6 +99,8 @@ type Group struct {
 		stable bool
 		// confirmed is when the last request that the coordinator answered well was sent.
 		confirmed time.Time
+		// hurried is until when heartbeats are frequent: another rebalance is about to come.
+		hurried time.Time
 	}
 }
 
@@ -129,7 +135,8 @@ func (g *Group) Rejoin(reason string) {
 // Run implements [worker.Group]. It returns nil when ctx ends. Run may be called again, not concurrently.
 func (g *Group) Run(ctx context.Context, handler worker.GroupHandler) error {
 	s := &session{
-		Group: g, handler: handler, rebalance: make(chan struct{}, 1), reason: "start", ownedGeneration: -1,
+		Group: g, handler: handler, rebalance: make(chan struct{}, 1), hurry: make(chan struct{}, 1), reason: "start",
+		ownedGeneration: -1,
 		joins: g.client.newConns("group", g.conf.RebalanceTimeout+10*time.Second),
 		beats: g.client.newConns("heartbeat", g.conf.SessionTimeout/3),
 	}
@@ -159,6 +166,7 @@ type session struct {
 	joins     *conns // join and sync: the broker holds back the answers
 	beats     *conns
 	rebalance chan struct{} // capacity 1, written by the heartbeats
+	hurry     chan struct{} // capacity 1, read by the heartbeats
 	reason    string        // of the next join (KIP-800)
 	// assigned: the handler has seen an assignment since the last Lost.
 	assigned        bool
@@ -201,12 +209,13 @@ func (s *session) rounds(ctx context.Context) error {
 			return err
 		}
 		s.assigned = true
-		again, err := s.handler.Assigned(ctx, a)
+		next, err := s.handler.Assigned(ctx, a)
 		if err != nil {
 			s.refused = true
 			return fmt.Errorf("kafka: group %q: assignment: %w", s.conf.GroupID, err)
 		}
-		if again {
+		s.expect(next.Pending)
+		if next.Rejoin {
 			s.reason = "partitions handed over"
 			continue
 		}
@@ -218,6 +227,32 @@ func (s *session) rounds(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// expect makes heartbeats frequent while another rebalance is about to come: those that wait for a task would notice it
+// a heartbeat interval late, and the task would stand still meanwhile.
+func (s *session) expect(rebalance bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.hurried = time.Time{}
+	if !rebalance {
+		return
+	}
+	s.mu.hurried = time.Now().Add(s.conf.RebalanceTimeout)
+	select {
+	case s.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// heartbeatInterval is how long to wait for the next heartbeat.
+func (s *session) heartbeatInterval() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().Before(s.mu.hurried) {
+		return min(s.conf.HeartbeatInterval, worker.PendingHeartbeat)
+	}
+	return s.conf.HeartbeatInterval
 }
 
 // invited keeps the id that the coordinator gave us for the join to come, so that a close meanwhile can take it back.

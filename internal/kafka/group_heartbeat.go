@@ -14,11 +14,15 @@ const leaveTimeout = 500 * time.Millisecond
 // runHeartbeats confirms the membership until ctx ends or the membership is lost.
 func (s *session) runHeartbeats(ctx context.Context, lose context.CancelCauseFunc) {
 	pause := backoff{first: 20 * time.Millisecond, max: min(time.Second, s.conf.HeartbeatInterval)}
-	next := s.conf.HeartbeatInterval
+	next := s.heartbeatInterval()
 	for {
 		t := time.NewTimer(next)
 		select {
 		case <-t.C:
+		case <-s.hurry:
+			t.Stop()
+			next = s.heartbeatInterval()
+			continue
 		case <-ctx.Done():
 			t.Stop()
 			return
@@ -31,7 +35,7 @@ func (s *session) runHeartbeats(ctx context.Context, lose context.CancelCauseFun
 			lose(err)
 			return
 		}
-		next = s.conf.HeartbeatInterval
+		next = s.heartbeatInterval()
 		if ok {
 			pause.next = 0
 		} else {

@@ -60,6 +60,7 @@ type groupMember struct {
 	// hook runs inside Assigned, assignErr fails Assign.
 	hook      func(context.Context) error
 	assignErr error
+	pending   atomic.Bool
 
 	state struct {
 		sync.Mutex
@@ -134,16 +135,16 @@ func (m *groupMember) Assign(
 	for id, tasks := range now {
 		out[id] = worker.GroupAssignment{
 			Partitions: assign.Partitions(m.tasks, tasks),
-			UserData:   assign.AppendAssignment(nil, assign.Assignment{Version: 1, Tasks: tasks}),
+			UserData:   assign.AppendAssignment(nil, assign.Assignment{Version: assign.Version, Tasks: tasks}),
 		}
 	}
 	return out, nil
 }
 
-func (m *groupMember) Assigned(ctx context.Context, a worker.GroupAssignment) (bool, error) {
+func (m *groupMember) Assigned(ctx context.Context, a worker.GroupAssignment) (worker.Afterwards, error) {
 	if m.hook != nil {
 		if err := m.hook(ctx); err != nil {
-			return false, err
+			return worker.Afterwards{}, err
 		}
 	}
 	m.mu.Lock()
@@ -165,7 +166,7 @@ func (m *groupMember) Assigned(ctx context.Context, a worker.GroupAssignment) (b
 	}
 	m.state.owned = a.Partitions
 	m.assigned <- a.Partitions
-	return rejoin, nil
+	return worker.Afterwards{Rejoin: rejoin, Pending: m.pending.Load()}, nil
 }
 
 func (m *groupMember) Lost(err error) {

@@ -25,6 +25,17 @@ type Member struct {
 	Generation int32
 	// Previous are the tasks that the member has local state of.
 	Previous []record.TaskID
+	// Positions are how far the local state of the tasks in Previous is: the sum of the positions in their changelogs,
+	// to compare with [Options.Ends]. Absent: the position is not known.
+	Positions map[record.TaskID]int64
+	// Following are the standbys and warm-ups that run at the member now; they are in Previous, too.
+	Following []record.TaskID
+	// Warming are those of Following that are warm-ups: they are on their way to become the task's owner.
+	Warming []record.TaskID
+	// Ready are those of Following that have caught up by the member's own measure, whatever was written since.
+	Ready []record.TaskID
+	// Tags say where the member is (client.tag.*), see [Options.RackTags].
+	Tags map[string]string
 }
 
 // name is what error messages call the member.

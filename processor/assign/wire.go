@@ -8,18 +8,15 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Version is the newest format of user data that this build writes and reads; OldestVersion the oldest. The leader
-// answers in the oldest version that any member writes ([CommonVersion]), so a rolling upgrade works in both
-// directions as long as the ranges of both builds overlap.
+// Version is the newest format of user data that this build writes and reads; OldestVersion the oldest.
+//
+// A newer version only appends fields, so a reader of version n reads a message of any version from n on and ignores
+// what follows the fields that it knows. Members write the newest version they have, and the leader answers in the
+// oldest that any member writes ([CommonVersion]): whoever leads, old or new, a rolling upgrade works in both
+// directions. Version 1 was never released.
 const (
-	Version       = 1
-	OldestVersion = 1
-)
-
-// Limits of what the decoder accepts. A group of this size does not fit the broker's message limit anyway.
-const (
-	tasksMax       = 1 << 20
-	stringBytesMax = 1 << 12
+	Version       = 2
+	OldestVersion = 2
 )
 
 // ErrVersion says: user data of a version that this build does not know.
@@ -28,14 +25,8 @@ var ErrVersion = errors.New("unknown version")
 // ErrMalformed says: user data that is not ours, or damaged.
 var ErrMalformed = errors.New("malformed user data")
 
-// Subscription is what a member tells the leader (user data of JoinGroup).
-//
-// version u8 | process id string | fingerprint string | workers uvarint | owned tasks | previous tasks | attempt
-// uvarint
-//
-// A string is its length as uvarint and its bytes; tasks are their number and, for each, sub-topology and partition as
-// uvarints. A version may add fields at the end; a reader of version n ignores what follows the fields of version n
-// only if the version byte is larger, which it never accepts today: see [ErrVersion].
+// Subscription is what a member tells the leader (user data of JoinGroup). Its fields are those of [Member]; how they
+// are written is in docs/format/assignment-data.md.
 type Subscription struct {
 	// Version is the version that the member wrote; set by DecodeSubscription.
 	Version     byte
@@ -47,11 +38,27 @@ type Subscription struct {
 	// Attempt makes a subscription differ from the one before: the coordinator answers a member that joins again with
 	// an unchanged subscription from memory, without asking the leader.
 	Attempt int
+	// Positions are those of tasks in Previous; the others, and negative ones, are not written.
+	Positions map[record.TaskID]int64
+	Following []record.TaskID
+	Warming   []record.TaskID
+	Ready     []record.TaskID
+	// Endpoint is where the member answers queries, "host:port" (application.server); "" if it does not. Not read by
+	// the leader but by whoever describes the group.
+	Endpoint string
+	Tags     map[string]string
+}
+
+// Member returns what the leader works with, of a subscription with the given place in the group.
+func (s *Subscription) Member(id, instanceID string, generation int32) Member {
+	return Member{
+		ID: id, InstanceID: instanceID, ProcessID: s.ProcessID, Workers: s.Workers, Fingerprint: s.Fingerprint,
+		Owned: s.Owned, Generation: generation, Previous: s.Previous, Positions: s.Positions, Following: s.Following,
+		Warming: s.Warming, Ready: s.Ready, Tags: s.Tags,
+	}
 }
 
 // Assignment is what the leader tells a member (user data of SyncGroup).
-//
-//	version u8 | fingerprint string | total uvarint | tasks | refusal string
 type Assignment struct {
 	Version byte
 	// Fingerprint is that of the topology whose tasks these are. A static member that comes back gets its former
@@ -60,9 +67,15 @@ type Assignment struct {
 	// Total is how many tasks the leader knows of; 0: the leader cannot tell. A member that knows of more asks for a
 	// rebalance.
 	Total int
+	// Tasks are those to run.
 	Tasks []record.TaskID
 	// Refusal is why the member gets nothing and has to end; empty for members that take part.
 	Refusal string
+	// Standby and Warmup are the tasks of which the member keeps a copy of the state, see [Placement].
+	Standby []record.TaskID
+	Warmup  []record.TaskID
+	// Pending says that another rebalance follows soon, since a hand-over is under way: members heartbeat fast.
+	Pending bool
 }
 
 // AppendSubscription appends the encoding of s in the newest version.
@@ -73,7 +86,13 @@ func AppendSubscription(dst []byte, s Subscription) []byte {
 	dst = binary.AppendUvarint(dst, uint64(max(s.Workers, 0)))
 	dst = appendTasks(dst, s.Owned)
 	dst = appendTasks(dst, s.Previous)
-	return binary.AppendUvarint(dst, uint64(max(s.Attempt, 0)))
+	dst = binary.AppendUvarint(dst, uint64(max(s.Attempt, 0)))
+	dst = appendPositions(dst, s.Previous, s.Positions)
+	dst = appendTasks(dst, s.Following)
+	dst = appendTasks(dst, s.Warming)
+	dst = appendTasks(dst, s.Ready)
+	dst = appendString(dst, s.Endpoint)
+	return appendTags(dst, s.Tags)
 }
 
 // DecodeSubscription decodes what a member sent.
@@ -86,6 +105,12 @@ func DecodeSubscription(data []byte) (Subscription, error) {
 	s.Owned = d.tasks()
 	s.Previous = d.tasks()
 	s.Attempt = d.small("attempts")
+	s.Positions = d.positions(s.Previous)
+	s.Following = d.tasks()
+	s.Warming = d.tasks()
+	s.Ready = d.tasks()
+	s.Endpoint = d.string()
+	s.Tags = d.tags()
 	if err := d.end(); err != nil {
 		return Subscription{}, fmt.Errorf("assign: subscription: %w", err)
 	}
@@ -98,7 +123,13 @@ func AppendAssignment(dst []byte, a Assignment) []byte {
 	dst = appendString(dst, a.Fingerprint)
 	dst = binary.AppendUvarint(dst, uint64(max(a.Total, 0)))
 	dst = appendTasks(dst, a.Tasks)
-	return appendString(dst, a.Refusal[:min(len(a.Refusal), stringBytesMax)])
+	dst = appendString(dst, a.Refusal)
+	dst = appendTasks(dst, a.Standby)
+	dst = appendTasks(dst, a.Warmup)
+	if a.Pending {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
 }
 
 // DecodeAssignment decodes what the leader sent. Empty data is an empty assignment: a broker may answer so a member
@@ -113,120 +144,21 @@ func DecodeAssignment(data []byte) (Assignment, error) {
 	a.Total = d.small("tasks in total")
 	a.Tasks = d.tasks()
 	a.Refusal = d.string()
+	a.Standby = d.tasks()
+	a.Warmup = d.tasks()
+	a.Pending = d.bool()
 	if err := d.end(); err != nil {
 		return Assignment{}, fmt.Errorf("assign: assignment: %w", err)
 	}
 	return a, nil
 }
 
-// CommonVersion returns the version in which the leader has to answer: the oldest that any member wrote.
+// CommonVersion returns the version in which the leader has to answer: the oldest that any member wrote, and none that
+// this build does not write.
 func CommonVersion(subs []Subscription) byte {
 	v := byte(Version)
 	for i := range subs {
 		v = min(v, subs[i].Version)
 	}
 	return max(v, OldestVersion)
-}
-
-func appendString(dst []byte, s string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
-}
-
-func appendTasks(dst []byte, tasks []record.TaskID) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(tasks)))
-	for _, t := range tasks {
-		dst = binary.AppendUvarint(dst, uint64(uint32(t.Subtopology)))
-		dst = binary.AppendUvarint(dst, uint64(uint32(t.Partition)))
-	}
-	return dst
-}
-
-// decoder reads fields until the first error, which end reports.
-type decoder struct {
-	data []byte
-	err  error
-}
-
-func (d *decoder) fail(err error) {
-	if d.err == nil {
-		d.err = err
-	}
-	d.data = nil
-}
-
-func (d *decoder) version() byte {
-	if len(d.data) == 0 {
-		d.fail(fmt.Errorf("%w: empty", ErrMalformed))
-		return 0
-	}
-	v := d.data[0]
-	d.data = d.data[1:]
-	if v < OldestVersion || v > Version {
-		d.fail(fmt.Errorf("%w %d, this build reads %d to %d: upgrade the older members of the group first",
-			ErrVersion, v, OldestVersion, Version))
-	}
-	return v
-}
-
-func (d *decoder) uvarint() uint64 {
-	if d.err != nil {
-		return 0
-	}
-	v, n := binary.Uvarint(d.data)
-	if n <= 0 {
-		d.fail(fmt.Errorf("%w: truncated", ErrMalformed))
-		return 0
-	}
-	d.data = d.data[n:]
-	return v
-}
-
-// small reads a number that counts things.
-func (d *decoder) small(what string) int {
-	n := d.uvarint()
-	if n > tasksMax {
-		d.fail(fmt.Errorf("%w: %d %s", ErrMalformed, n, what))
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) string() string {
-	n := d.uvarint()
-	if n > stringBytesMax || n > uint64(len(d.data)) {
-		d.fail(fmt.Errorf("%w: string of %d bytes in %d", ErrMalformed, n, len(d.data)))
-		return ""
-	}
-	s := string(d.data[:n])
-	d.data = d.data[n:]
-	return s
-}
-
-func (d *decoder) tasks() []record.TaskID {
-	n := d.uvarint()
-	if n > tasksMax || n > uint64(len(d.data))/2 { // a task takes two bytes at least: no allocation on a lie
-		d.fail(fmt.Errorf("%w: %d tasks in %d bytes", ErrMalformed, n, len(d.data)))
-		return nil
-	}
-	if n == 0 {
-		return nil
-	}
-	tasks := make([]record.TaskID, n)
-	for i := range tasks {
-		sub, part := d.uvarint(), d.uvarint()
-		if sub > 1<<31-1 || part > 1<<31-1 {
-			d.fail(fmt.Errorf("%w: task %d_%d", ErrMalformed, sub, part))
-			return nil
-		}
-		tasks[i] = record.TaskID{Subtopology: int32(sub), Partition: int32(part)}
-	}
-	return tasks
-}
-
-func (d *decoder) end() error {
-	if d.err == nil && len(d.data) > 0 {
-		d.fail(fmt.Errorf("%w: %d bytes too many", ErrMalformed, len(d.data)))
-	}
-	return d.err
 }

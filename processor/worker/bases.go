@@ -60,6 +60,15 @@ type baseOfLog struct {
 	base string
 }
 
+// choose decides whether the log can be read on from a position, which was it at a time.
+func (l *changelogOf) choose(at, wallTimeMs, nowMs int64) (from int64, usable bool, reason string) {
+	end := l.end
+	if l.high > end {
+		end = max(end, min(at, l.high)) // the owner knows of its commit before the log does
+	}
+	return changelog.Choose(changelog.Base{Offset: at, WallTimeMs: wallTimeMs}, l.start, end, nowMs, l.retention)
+}
+
 // planFrom decides for each store where its replay begins on a base, whose rows count as read. It returns why the base
 // cannot be used, "" if it can.
 func (r *Restorer) planFrom(
@@ -76,8 +85,7 @@ func (r *Restorer) planFrom(
 			}
 		}
 		if at, has := cp.Changelog[l.key]; has && !l.memory { // else it is new, or kept in memory
-			from, usable, reason := changelog.Choose(
-				changelog.Base{Offset: at, WallTimeMs: cp.WallTimeMs}, l.start, l.end, now, l.retention)
+			from, usable, reason := l.choose(at, cp.WallTimeMs, now)
 			if !usable {
 				return p, fmt.Sprintf("store %q: %s", l.store, reason)
 			}
@@ -103,6 +111,10 @@ type opening struct {
 	failed int
 	// closed says that local state, which plan is about, was closed for a snapshot that is not used yet.
 	closed bool
+	// whole says that a snapshot has to be local before the task is of use, as a standby's.
+	whole bool
+	// target is where the stores are replayed to, once that has begun.
+	target *replayTarget
 }
 
 // open opens the task on the base from which the least has to be read: local state if that may be trusted, a snapshot,
@@ -110,7 +122,16 @@ type opening struct {
 func (r *Restorer) open(
 	ctx context.Context, cfg task.Config, logs []*changelogOf, epoch record.Epoch,
 ) (*opening, error) {
-	s := &opening{r: r, o: opener{dir: r.cfg.StateDir, logger: r.cfg.Logger}, cfg: cfg, logs: logs, epoch: epoch}
+	return r.newOpening(cfg, logs, epoch).open(ctx)
+}
+
+func (r *Restorer) newOpening(cfg task.Config, logs []*changelogOf, epoch record.Epoch) *opening {
+	return &opening{r: r, o: opener{dir: r.cfg.StateDir, logger: r.cfg.Logger}, cfg: cfg, logs: logs, epoch: epoch}
+}
+
+// open is the search.
+func (s *opening) open(ctx context.Context) (*opening, error) {
+	r, cfg, logs := s.r, s.cfg, s.logs
 	s.plan, _ = r.planFrom(baseNone, store.Checkpoint{}, 0, logs)
 	err := s.local(ctx)
 	if err == nil && s.wantsSnapshot() {
@@ -240,7 +261,7 @@ func (s *opening) snapshots(ctx context.Context) error {
 
 // begin opens the task on a snapshot, before that is local if that is wanted and possible. false: it cannot be used.
 func (s *opening) begin(ctx context.Context, c *Candidate) (bool, error) {
-	if s.r.cfg.Lazy {
+	if s.r.cfg.Lazy && !s.whole {
 		if begun, err := s.lazily(ctx, c); begun || err != nil {
 			return begun, err
 		}

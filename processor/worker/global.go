@@ -173,7 +173,7 @@ func (g *Global) Close(clean bool) error {
 	if !clean {
 		return nil
 	}
-	return g.cfg.StateDir.MarkClean(record.GlobalTaskID())
+	return g.cfg.StateDir.MarkClean(record.GlobalTaskID(), -1)
 }
 
 // GlobalSnapshot is what a global store shows of itself.

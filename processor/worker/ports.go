@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/record"
@@ -68,12 +69,24 @@ type GroupHandler interface {
 	// Assign is asked on the member that leads the group.
 	Assign(ctx context.Context, members []GroupMember) (map[string]GroupAssignment, error)
 	// Assigned brings the new assignment, of which revoked partitions are already missing. It hands over what is no
-	// longer assigned (commit or drop) before it returns; if it returned rejoin, the member joins again at once so
-	// that others can get what was given up. Its error ends Run, and the member leaves the group, also a static one.
-	Assigned(ctx context.Context, a GroupAssignment) (rejoin bool, err error)
+	// longer assigned (commit or drop) before it returns. Its error ends Run, and the member leaves the group, also a
+	// static one.
+	Assigned(ctx context.Context, a GroupAssignment) (Afterwards, error)
 	// Lost says that membership ended without a chance to commit (session expired, fenced): drop everything.
 	Lost(err error)
 }
+
+// Afterwards is how a member goes on after an assignment.
+type Afterwards struct {
+	// Rejoin: it joins again at once, so that others can get what was given up.
+	Rejoin bool
+	// Pending: another rebalance follows soon, and the member asks for it often: see [PendingHeartbeat].
+	Pending bool
+}
+
+// PendingHeartbeat is the longest time between the heartbeats of a member while a hand-over is under way: until the
+// next assignment, at most for the group's rebalance timeout.
+const PendingHeartbeat = 100 * time.Millisecond
 
 // GroupMember is a member as the leader sees it.
 type GroupMember struct {
@@ -127,9 +140,10 @@ type StateDir interface {
 	TaskDir(id record.TaskID) string
 	// Trusted reports whether what lies there may be used, and if not, why.
 	Trusted(id record.TaskID) (ok bool, reason string)
-	// MarkOpen and MarkClean tell whether a task is in use or was closed cleanly.
+	// MarkOpen and MarkClean tell whether a task is in use or was closed cleanly; position is the sum of its positions in
+	// changelogs, -1 if it is unknown.
 	MarkOpen(id record.TaskID) error
-	MarkClean(id record.TaskID) error
+	MarkClean(id record.TaskID, position int64) error
 	// Remove deletes a task's directory.
 	Remove(id record.TaskID) error
 	// Tasks lists the tasks with a directory.

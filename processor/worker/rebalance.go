@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidemarkio/tidemark/processor/assign"
 	"github.com/tidemarkio/tidemark/processor/task"
@@ -26,7 +27,17 @@ type ManagerConfig struct {
 	Inputs   func(id record.TaskID) []record.TopicPartition
 	Workers  []*Worker
 	Restorer *Restorer
+	// Standbys keep the state of tasks of others up to date; their OnCaughtUp is the Manager's. Nil: there are none, and
+	// tasks move without a warm-up.
+	Standbys *Standbys
 	StateDir StateDir
+	// Endpoint is where others reach this instance (application.server), Tags what it is tagged with (client.tag).
+	Endpoint string
+	Tags     map[string]string
+	// Placing is what the leader goes by.
+	Placing Placing
+	// Rejoin asks the group for a rebalance. May be nil without Standbys.
+	Rejoin func(reason string)
 	// OnError takes what a task failed with while it was being restored: the application stops with it.
 	OnError func(error)
 	// OnLeave is called before the stores of a task are closed that has left its worker: it waits until nobody else reads
@@ -41,7 +52,8 @@ type ManagerConfig struct {
 // worker has which. It implements GroupHandler.
 //
 // A task is restoring (on a goroutine of its own), then running (a worker has it), then closing (on a goroutine again).
-// While one incarnation of a task is closing, the next one waits for it: they share a directory.
+// While one incarnation of a task is closing, the next one waits for it: they share a directory. A task of another
+// member may be a standby here; if it comes to us, it goes on from there without being closed.
 type Manager struct {
 	cfg ManagerConfig
 
@@ -58,6 +70,8 @@ type Manager struct {
 
 	// attempt counts how often an assignment was sent back. Owned by the group's goroutine.
 	attempt int
+	// asked counts how often a warm-up asked for its task.
+	asked atomic.Int64
 }
 
 // owned is a task that the group gave to this member.
@@ -77,23 +91,46 @@ func NewManager(cfg ManagerConfig) *Manager {
 	m := &Manager{cfg: cfg, handover: make(chan struct{}, 1), closed: make(chan struct{})}
 	m.mu.tasks = make(map[record.TaskID]*owned)
 	m.mu.closing = make(map[record.TaskID]chan struct{})
+	if cfg.Standbys != nil {
+		cfg.Standbys.cfg.OnCaughtUp = m.caughtUp
+	}
 	return m
 }
 
 // Subscription implements GroupHandler.
 func (m *Manager) Subscription() (topics []string, userData []byte) {
+	sub := assign.Subscription{
+		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.cfg.Workers), Owned: m.ownedTasks(),
+		Attempt: m.attempt + int(m.asked.Load()), Endpoint: m.cfg.Endpoint, Tags: m.cfg.Tags,
+	}
+	m.localState(&sub)
+	return m.cfg.Topics, assign.AppendSubscription(nil, sub)
+}
+
+// localState says which state is here, and how far it is.
+func (m *Manager) localState(sub *assign.Subscription) {
 	local, err := m.cfg.StateDir.Tasks()
 	if err != nil {
 		m.cfg.Logger.Warn("cannot list local state: the assignor will not know of it", slog.Any("error", err))
 	}
-	previous := make([]record.TaskID, len(local))
-	for i, t := range local {
-		previous[i] = t.ID
+	has := make(map[record.TaskID]bool, len(local))
+	sub.Positions = make(map[record.TaskID]int64)
+	for _, t := range local {
+		has[t.ID] = true
+		if t.Position >= 0 {
+			sub.Positions[t.ID] = t.Position
+		}
 	}
-	return m.cfg.Topics, assign.AppendSubscription(nil, assign.Subscription{
-		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.cfg.Workers),
-		Owned: m.ownedTasks(), Previous: previous, Attempt: m.attempt,
-	})
+	if m.cfg.Standbys != nil {
+		m.cfg.Standbys.report(sub)
+		for _, id := range sub.Following {
+			has[id] = true
+		}
+	}
+	for _, id := range sub.Owned {
+		delete(sub.Positions, id)
+	}
+	sub.Previous = slices.SortedFunc(maps.Keys(has), record.TaskID.Compare)
 }
 
 func (m *Manager) ownedTasks() []record.TaskID {
@@ -111,84 +148,18 @@ func (m *Manager) Owned() []record.TopicPartition {
 	return tps
 }
 
-// Assign implements GroupHandler: it runs on the member that leads the group.
-func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string]GroupAssignment, error) {
-	tasks, err := m.cfg.Tasks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	subs := make([]assign.Subscription, len(members))
-	as, leader := make([]assign.Member, len(members)), ""
-	for i, gm := range members {
-		if subs[i], err = assign.DecodeSubscription(gm.UserData); err != nil {
-			return nil, fmt.Errorf("worker: member %s is not a Tidemark application of this id: %w", gm.MemberID, err)
-		}
-		as[i] = assign.Member{
-			ID: gm.MemberID, InstanceID: gm.InstanceID, ProcessID: subs[i].ProcessID, Workers: subs[i].Workers,
-			Fingerprint: subs[i].Fingerprint, Owned: subs[i].Owned, Generation: gm.Generation, Previous: subs[i].Previous,
-		}
-		if gm.Leader {
-			leader = gm.MemberID
-		}
-	}
-	admitted, fingerprint, mixed := assign.Admit(as, leader)
-	answer := assign.Assignment{Version: assign.CommonVersion(subs), Fingerprint: fingerprint}
-	out := make(map[string]GroupAssignment, len(members))
-	if mixed != nil {
-		m.cfg.Logger.Error("members of another topology are refused", slog.Any("error", mixed))
-		refused := answer
-		refused.Refusal = mixed.Error()
-		for _, gm := range members {
-			out[gm.MemberID] = GroupAssignment{UserData: assign.AppendAssignment(nil, refused)}
-		}
-	}
-	if fingerprint != m.cfg.Fingerprint {
-		// It is we who are refused, and the tasks of the others' topology are not ours to name: they keep what they
-		// have until we have left.
-		target, partitions := make(map[string][]record.TaskID), make(map[string][]record.TopicPartition)
-		for i, gm := range members {
-			partitions[gm.MemberID] = gm.Owned
-			if as[i].Fingerprint == fingerprint {
-				target[gm.MemberID] = as[i].Owned
-			}
-		}
-		now, _ := assign.Withhold(target, admitted)
-		for id, ids := range now {
-			answer.Tasks = ids
-			out[id] = GroupAssignment{Partitions: partitions[id], UserData: assign.AppendAssignment(nil, answer)}
-		}
-		return out, nil
-	}
-	target, err := assign.Assign(tasks, admitted)
-	if err != nil {
-		return nil, err
-	}
-	now, waiting := assign.Withhold(target, admitted)
-	m.cfg.Logger.Info("assigned tasks", slog.Int("members", len(admitted)), slog.Int("tasks", len(tasks)),
-		slog.Int("waiting_for_hand_over", len(waiting)))
-	answer.Total = len(tasks)
-	for id, ids := range now {
-		answer.Tasks = ids
-		a := GroupAssignment{UserData: assign.AppendAssignment(nil, answer)}
-		for _, t := range ids {
-			a.Partitions = append(a.Partitions, m.cfg.Inputs(t)...)
-		}
-		out[id] = a
-	}
-	return out, nil
-}
-
 // Assigned implements GroupHandler.
-func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (rejoin bool, err error) {
+func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (Afterwards, error) {
 	decoded, err := assign.DecodeAssignment(a.UserData)
 	if err != nil {
-		return false, err
+		return Afterwards{}, err
 	}
 	switch {
 	case decoded.Refusal != "":
-		return false, &assign.MixedTopologyError{Reason: decoded.Refusal}
+		return Afterwards{}, &assign.MixedTopologyError{Reason: decoded.Refusal}
 	case len(a.UserData) > 0 && decoded.Fingerprint != m.cfg.Fingerprint:
-		return m.outdated(decoded)
+		rejoin, err := m.outdated(decoded)
+		return Afterwards{Rejoin: rejoin}, err
 	}
 	want := make(map[record.TaskID]bool, len(decoded.Tasks))
 	for _, id := range decoded.Tasks {
@@ -204,11 +175,13 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (rejoin bool,
 	for _, id := range decoded.Tasks {
 		m.start(ctx, id)
 	}
+	m.follow(decoded.Standby, decoded.Warmup)
 	m.cfg.Logger.Info("assignment", slog.String("tasks", fmt.Sprint(decoded.Tasks)),
-		slog.String("revoked", fmt.Sprint(revoked)))
+		slog.String("revoked", fmt.Sprint(revoked)), slog.String("standbys", fmt.Sprint(decoded.Standby)),
+		slog.String("warm_ups", fmt.Sprint(decoded.Warmup)))
 	m.cfg.OnChange()
 	more, err := m.knowsMore(ctx, decoded)
-	return len(revoked) > 0 || more, err
+	return Afterwards{Rejoin: len(revoked) > 0 || more, Pending: decoded.Pending}, err
 }
 
 // attemptsMax bounds how often a member asks again before it gives up on an assignment of another topology.
@@ -259,23 +232,38 @@ func (m *Manager) start(ctx context.Context, id record.TaskID) {
 	o := &owned{id: id, worker: m.leastLoadedLocked(), cancel: cancel, settled: make(chan struct{})}
 	m.mu.tasks[id] = o
 	before := m.mu.closing[id]
+	var here *standby
+	if m.cfg.Standbys != nil {
+		here = m.cfg.Standbys.take(id, StandbyPromoted)
+	}
 	m.background.Go(func() {
 		defer close(o.settled)
 		defer cancel()
-		if before != nil {
-			select {
-			case <-before:
-			case <-ctx.Done():
-				return
-			}
-		}
-		m.bringUp(ctx, o)
+		m.bringUp(ctx, o, here, before)
 	})
 }
 
-// bringUp restores a task and hands it to its worker.
-func (m *Manager) bringUp(ctx context.Context, o *owned) {
-	restored, err := m.cfg.Restorer.Restore(ctx, o.id)
+// bringUp makes a task ready to run, from what a standby has left open if there was one, and hands it to its worker.
+func (m *Manager) bringUp(ctx context.Context, o *owned, here *standby, before <-chan struct{}) {
+	var p *replica
+	if here != nil {
+		p = here.result() // which has waited for before, if it is not nil
+	}
+	var restored *Restored
+	var err error
+	switch {
+	case p != nil:
+		restored, err = m.cfg.Restorer.promote(ctx, p)
+	case before != nil:
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return
+		}
+		fallthrough
+	default:
+		restored, err = m.cfg.Restorer.Restore(ctx, o.id)
+	}
 	if err == nil {
 		if err = o.worker.Start(ctx, restored.Task, restored.Positions); err != nil {
 			err = errors.Join(err, restored.Task.Close(false))
@@ -364,23 +352,18 @@ func (m *Manager) close(t *task.Task) {
 	m.mu.closing[t.ID()] = done
 	m.mu.Unlock()
 	m.background.Go(func() {
-		defer close(done)
+		defer m.closedNow(t.ID(), done)
 		if m.cfg.OnLeave != nil {
 			m.cfg.OnLeave(t.ID())
 		}
 		err := t.Close(true)
 		if err == nil {
-			err = m.cfg.StateDir.MarkClean(t.ID())
+			err = m.cfg.StateDir.MarkClean(t.ID(), positionOf(t.Stores().Checkpoint()))
 		}
 		if err != nil {
 			m.cfg.Logger.Error("task not closed cleanly: the next start will check its state",
 				slog.String("task", t.ID().String()), slog.Any("error", err))
 		}
-		m.mu.Lock()
-		if m.mu.closing[t.ID()] == done {
-			delete(m.mu.closing, t.ID())
-		}
-		m.mu.Unlock()
 	})
 }
 
@@ -401,6 +384,7 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 	case m.handover <- struct{}{}:
 	case <-ctx.Done():
 	}
+	m.follow(nil, nil)
 	m.take(ctx, m.ownedTasks(), commit)
 	for _, w := range m.cfg.Workers {
 		select {

@@ -43,7 +43,8 @@ type RestorerConfig struct {
 	Lazy bool
 	// Spoiled outlives the Restorer: a restart has to know what it failed with. Nil: nothing is remembered longer.
 	Spoiled *Spoiled
-	// Parallel bounds how many tasks restore at the same time, and how many snapshots are loaded beside processing.
+	// Parallel bounds how many tasks restore at the same time, how many standbys and warm-ups do beside them, and how many
+	// snapshots are loaded beside processing.
 	Parallel int
 	Listener RestoreListener
 	Clock    clock.Clock
@@ -63,8 +64,8 @@ type RestoreStart struct {
 	Store          string
 	TopicPartition record.TopicPartition
 	From, To       int64 // offsets
-	// Base is "local" if local state is caught up, "snapshot 17" if that of checkpoint 17 is, "none" if the whole
-	// changelog is read.
+	// Base is "local" if local state is caught up, "snapshot 17" if that of checkpoint 17 is, "standby" if the store of a
+	// standby or warm-up that ran here is, "none" if the whole changelog is read.
 	Base string
 	// FailedSnapshots is how many nearer snapshots of the task could not be used: the log has the reasons.
 	FailedSnapshots int
@@ -99,6 +100,9 @@ type Restorer struct {
 	cfg   RestorerConfig
 	slots *semaphore.Weighted
 	loads *semaphore.Weighted // beside processing
+	// standbys are the slots of standbys and warm-ups, promotions those of tasks whose state is here: neither waits for
+	// the other, nor for restores.
+	standbys, promotions *semaphore.Weighted
 }
 
 // NewRestorer makes a Restorer.
@@ -110,7 +114,11 @@ func NewRestorer(cfg RestorerConfig) *Restorer {
 		cfg.Spoiled = new(Spoiled)
 	}
 	parallel := int64(max(1, cfg.Parallel))
-	return &Restorer{cfg: cfg, slots: semaphore.NewWeighted(parallel), loads: semaphore.NewWeighted(parallel)}
+	return &Restorer{
+		cfg: cfg, slots: semaphore.NewWeighted(parallel), loads: semaphore.NewWeighted(parallel),
+		standbys:   semaphore.NewWeighted(parallel),
+		promotions: semaphore.NewWeighted(max(parallel, promotionsMin)),
+	}
 }
 
 // Restored is a task that is ready to run.
@@ -132,36 +140,60 @@ func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, er
 	}
 	defer r.slots.Release(1)
 	cfg := r.cfg.Task(id)
-	positions, committed, err := r.positions(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("task %s: %w", id, err)
-	}
-	var epoch record.Epoch // the last that was committed
-	for _, m := range committed {
-		epoch = max(epoch, m.Epoch)
-	}
-	logs, err := r.changelogs(ctx, cfg, positions)
-	if err != nil {
-		return nil, fmt.Errorf("task %s: %w", id, err)
-	}
-	opened, err := r.open(ctx, cfg, logs, epoch)
+	from, logs, err := r.takeOver(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
+	return r.restore(ctx, cfg, from, logs)
+}
+
+// taking is what the owner before has left.
+type taking struct {
+	positions map[record.TopicPartition]task.Position
+	committed []eos.Metadata
+	epoch     record.Epoch // the last that was committed
+}
+
+// takeOver waits for what the owner before has left: steps 1 and 2 of Restore.
+func (r *Restorer) takeOver(ctx context.Context, cfg task.Config) (from taking, logs []*changelogOf, err error) {
+	from.positions, from.committed, err = r.positions(ctx, cfg)
+	from.epoch = lastEpoch(from.committed)
+	if err == nil {
+		logs, err = r.changelogs(ctx, cfg, from.positions)
+	}
+	if err != nil {
+		return from, nil, fmt.Errorf("task %s: %w", cfg.ID, err)
+	}
+	return from, logs, nil
+}
+
+// restore opens a task and brings it up to date: steps 3 to 5 of Restore.
+func (r *Restorer) restore(
+	ctx context.Context, cfg task.Config, from taking, logs []*changelogOf,
+) (*Restored, error) {
+	opened, err := r.open(ctx, cfg, logs, from.epoch)
+	if err != nil {
+		return nil, err
+	}
+	return r.finish(ctx, opened, from)
+}
+
+// finish makes an open task ready to run: steps 4 and 5 of Restore. On error it is closed.
+func (r *Restorer) finish(ctx context.Context, opened *opening, from taking) (*Restored, error) {
 	t := opened.task
 	cp, err := r.replay(ctx, opened)
 	if err == nil {
-		err = r.connectSinks(ctx, t, committed)
+		err = r.connectSinks(ctx, t, from.committed)
 	}
 	if err == nil {
-		err = t.Init(positions, cp.Changelog, max(epoch, cp.Epoch), r.cfg.Clock.NowMs())
+		err = t.Init(from.positions, cp.Changelog, max(from.epoch, cp.Epoch), r.cfg.Clock.NowMs())
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.Close(false))
 	}
 	// The first commit takes a departed owner's mark away, and says who the owner is now.
 	t.RequestCommit()
-	return &Restored{Task: t, Positions: positions}, nil
+	return &Restored{Task: t, Positions: from.positions}, nil
 }
 
 // changelogOf is one store's changelog partition, as far as it is decided.
@@ -169,7 +201,9 @@ type changelogOf struct {
 	store      string
 	tp         record.TopicPartition
 	start, end int64
-	retention  time.Duration // of tombstones
+	// high is, of a standby, the end with what is not decided: a position up to it is not beyond the log.
+	high      int64
+	retention time.Duration // of tombstones
 	from       int64         // where the replay begins
 	base       string
 	key        string // of its position in a checkpoint
@@ -183,22 +217,7 @@ type changelogOf struct {
 func (r *Restorer) changelogs(
 	ctx context.Context, cfg task.Config, positions map[record.TopicPartition]task.Position,
 ) ([]*changelogOf, error) {
-	var logs []*changelogOf
-	var tps, written []record.TopicPartition
-	for _, s := range cfg.Subtopology.Stores {
-		if s.LoggingDisabled {
-			continue
-		}
-		l := &changelogOf{store: s.Name, key: s.PositionKey(), memory: s.InMemory}
-		l.tp = record.TopicPartition{Topic: cfg.Changelog(s.Name), Partition: cfg.ID.Partition}
-		if s.SourceTopic != "" {
-			l.tp.Topic, l.rows = cfg.Physical(s.SourceTopic), s.FromSource()
-		} else {
-			written = append(written, l.tp)
-		}
-		l.retention = changelog.DeleteRetention(r.cfg.ChangelogConfig(l.tp.Topic))
-		logs, tps = append(logs, l), append(tps, l.tp)
-	}
+	logs, tps, written := r.logsOf(cfg)
 	if len(logs) == 0 {
 		return nil, nil
 	}
@@ -219,16 +238,50 @@ func (r *Restorer) changelogs(
 	return logs, nil
 }
 
+// logsOf lists the changelog partitions of a task, store by store; written are those that are no input topics.
+func (r *Restorer) logsOf(cfg task.Config) (logs []*changelogOf, tps, written []record.TopicPartition) {
+	for _, s := range cfg.Subtopology.Stores {
+		if s.LoggingDisabled {
+			continue
+		}
+		l := &changelogOf{store: s.Name, key: s.PositionKey(), memory: s.InMemory}
+		l.tp = record.TopicPartition{Topic: cfg.Changelog(s.Name), Partition: cfg.ID.Partition}
+		if s.SourceTopic != "" {
+			l.tp.Topic, l.rows = cfg.Physical(s.SourceTopic), s.FromSource()
+		} else {
+			written = append(written, l.tp)
+		}
+		l.retention = changelog.DeleteRetention(r.cfg.ChangelogConfig(l.tp.Topic))
+		logs, tps = append(logs, l), append(tps, l.tp)
+	}
+	return logs, tps, written
+}
+
+// lastEpoch is the last epoch that was committed, 0 if that is unknown.
+func lastEpoch(committed []eos.Metadata) (epoch record.Epoch) {
+	for _, m := range committed {
+		epoch = max(epoch, m.Epoch)
+	}
+	return epoch
+}
+
+// replayed returns where the task's stores are replayed to, made at the first call.
+func (s *opening) replayed() *replayTarget {
+	if s.target == nil {
+		cp, ok := s.task.Stores().Checkpoint()
+		if !ok || cp.Changelog == nil {
+			cp.Changelog = make(map[string]int64)
+		}
+		// The inputs of the old checkpoint say nothing about what is replayed now.
+		cp.Inputs, cp.StreamTimes = nil, nil
+		s.target = &replayTarget{stores: s.task.Stores(), checkpoint: cp}
+	}
+	return s.target
+}
+
 // replay brings every store of the task to the end of its changelog.
 func (r *Restorer) replay(ctx context.Context, opened *opening) (store.Checkpoint, error) {
-	t, logs := opened.task, opened.logs
-	cp, ok := t.Stores().Checkpoint()
-	if !ok || cp.Changelog == nil {
-		cp.Changelog = make(map[string]int64)
-	}
-	// The inputs of the old checkpoint say nothing about what is replayed now.
-	cp.Inputs, cp.StreamTimes = nil, nil
-	target := &replayTarget{stores: t.Stores(), checkpoint: cp, clock: r.cfg.Clock}
+	t, logs, target := opened.task, opened.logs, opened.replayed()
 	for _, l := range logs {
 		target.log = l
 		start := RestoreStart{
@@ -241,7 +294,7 @@ func (r *Restorer) replay(ctx context.Context, opened *opening) (store.Checkpoin
 			call(r.cfg.Listener.OnProgress, progress(t.ID(), l.base, p, r.cfg.Clock.Since(began)))
 		})
 		if err != nil {
-			return cp, err
+			return target.checkpoint, err
 		}
 		target.checkpoint.Changelog[l.key] = l.end
 		took := r.cfg.Clock.Since(began)
@@ -257,7 +310,7 @@ func (r *Restorer) replay(ctx context.Context, opened *opening) (store.Checkpoin
 	if len(logs) > 0 {
 		target.checkpoint.WallTimeMs = r.cfg.Clock.NowMs()
 		if err := t.Stores().Replayed(target.checkpoint); err != nil {
-			return cp, err
+			return target.checkpoint, err
 		}
 	}
 	return target.checkpoint, nil
@@ -284,7 +337,6 @@ func progress(id record.TaskID, base string, p changelog.Progress, took time.Dur
 type replayTarget struct {
 	stores     *store.Set
 	checkpoint store.Checkpoint
-	clock      clock.Clock
 	log        *changelogOf // that is being read
 }
 
