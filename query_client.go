@@ -45,8 +45,8 @@ func NewQueryClient(cfg QueryClientConfig) (*QueryClient, error) {
 			errs = append(errs, &ConfigError{Field: "Servers", Value: fmt.Sprintf("%q", s), Hint: "want host:port"})
 		}
 	}
-	if err := checkScheme("Scheme", cfg.Scheme); err != nil {
-		errs = append(errs, err)
+	if cfg.Scheme != "" && cfg.Scheme != schemeDefault && cfg.Scheme != "https" {
+		errs = append(errs, &ConfigError{Field: "Scheme", Value: fmt.Sprintf("%q", cfg.Scheme), Hint: "want http or https"})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -59,13 +59,6 @@ func NewQueryClient(cfg QueryClientConfig) (*QueryClient, error) {
 }
 
 const schemeDefault = "http"
-
-func checkScheme(field, scheme string) error {
-	if scheme != "" && scheme != schemeDefault && scheme != "https" {
-		return &ConfigError{Field: field, Value: fmt.Sprintf("%q", scheme), Hint: "want http or https"}
-	}
-	return nil
-}
 
 // Close closes connections that are not in use.
 func (c *QueryClient) Close() { c.router.remote.close() }
