@@ -36,7 +36,9 @@ func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
 				h.running()
 			}
 		},
-		RestoreListener: tidemark.RestoreListener{OnEnd: func(e tidemark.RestoreEnd) { h.restored(e.Records) }},
+		ApplicationServer: args.Get("query-addr", ""),
+		StandbyReplicas:   args.Int("standbys", 0),
+		RestoreListener:   tidemark.RestoreListener{OnEnd: func(e tidemark.RestoreEnd) { h.restored(e.Records) }},
 	}
 	if o.mode == "alo" {
 		config.ProcessingGuarantee = eos.AtLeastOnce
