@@ -118,7 +118,9 @@ func clientOf(t *testing.T, looks ...[]*fakeInstance) *QueryClient {
 	return c
 }
 
-func readerOf(c *QueryClient) *Reader[string, string] { return QueryFrom(c, "s", serde.String, serde.String) }
+func readerOf(c *QueryClient) *Reader[string, string] {
+	return QueryFrom(c, "s", serde.String, serde.String)
+}
 
 func keysOf(t *testing.T, r *Reader[string, string]) (keys []string) {
 	t.Helper()
@@ -253,7 +255,9 @@ func TestQueryClientMistakes(t *testing.T) {
 
 func TestPositions(t *testing.T) {
 	t.Parallel()
-	at := func(topic string, p int32) record.TopicPartition { return record.TopicPartition{Topic: topic, Partition: p} }
+	at := func(topic string, p int32) record.TopicPartition {
+		return record.TopicPartition{Topic: topic, Partition: p}
+	}
 	committed := Position{at("a", 1): 10, at("b", 1): 20}
 	for _, test := range []struct {
 		demanded Position
