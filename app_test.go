@@ -103,6 +103,19 @@ func TestConfigMistakes(t *testing.T) {
 		"negative connect":     {func(c *Config) { c.ConnectTimeout = -1 }, "ConnectTimeout"},
 		"negative close":       {func(c *Config) { c.CloseTimeout = -1 }, "CloseTimeout"},
 		"negative parallelism": {func(c *Config) { c.RestoreParallel = -1 }, "RestoreParallel"},
+		"standbys":             {func(c *Config) { c.StandbyReplicas = -1 }, "StandbyReplicas"},
+		"warm-ups":             {func(c *Config) { c.MaxWarmupReplicas = -1 }, "MaxWarmupReplicas"},
+		"lag":                  {func(c *Config) { c.AcceptableRecoveryLag = -2 }, "AcceptableRecoveryLag"},
+		"tag without a value":  {func(c *Config) { c.ClientTags = map[string]string{"zone": ""} }, "ClientTags"},
+		"long tag":             {func(c *Config) { c.ClientTags = map[string]string{strings.Repeat("z", 21): "a"} }, "ClientTags"},
+		"many tags": {func(c *Config) {
+			c.ClientTags = map[string]string{"a": "1", "b": "1", "c": "1", "d": "1", "e": "1", "f": "1"}
+		}, "ClientTags"},
+		"unknown tag":    {func(c *Config) { c.RackAwareTags = []string{"zone"} }, "RackAwareTags"},
+		"server":         {func(c *Config) { c.ApplicationServer = "host" }, "ApplicationServer"},
+		"server's port":  {func(c *Config) { c.ApplicationServer = "host:http" }, "ApplicationServer"},
+		"server's host":  {func(c *Config) { c.ApplicationServer = ":80" }, "ApplicationServer"},
+		"server, port 0": {func(c *Config) { c.ApplicationServer = "host:0" }, "ApplicationServer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t)
@@ -112,8 +125,12 @@ func TestConfigMistakes(t *testing.T) {
 			require.ErrorContains(t, err, "tidemark: Config."+c.want)
 		})
 	}
-	_, err := New(copying(), testConfig(t))
+	cfg := testConfig(t)
+	cfg.ClientTags, cfg.RackAwareTags = map[string]string{"zone": "a"}, []string{"zone"}
+	cfg.ApplicationServer, cfg.AcceptableRecoveryLag = "[::1]:8080", -1
+	_, err := New(copying(), cfg)
 	require.NoError(t, err)
+	require.Zero(t, cfg.recoveryLag())
 }
 
 // New reports everything that is wrong, in the topology and the configuration, at once and with the place.
@@ -175,7 +192,9 @@ func TestDefaults(t *testing.T) {
 	c, err := Config{ApplicationID: "x", StateDir: t.TempDir()}.withDefaults()
 	require.NoError(t, err)
 	require.Equal(t, 100*time.Millisecond, c.CommitInterval)
-	require.Equal(t, 3*time.Second, c.HeartbeatInterval)
+	require.Equal(t, 500*time.Millisecond, c.HeartbeatInterval)
+	require.Equal(t, [2]int{0, 2}, [2]int{c.StandbyReplicas, c.MaxWarmupReplicas})
+	require.Equal(t, int64(10_000), c.recoveryLag())
 	require.Equal(t, "x", c.ClientID)
 	require.Equal(t, processor.ResetEarliest, c.AutoOffsetReset)
 	require.Equal(t, 2*c.Workers, c.RestoreParallel)

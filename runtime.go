@@ -34,8 +34,8 @@ type incarnation struct {
 	manager *worker.Manager
 	// standbys follow the changelogs of tasks that others run.
 	standbys *worker.Standbys
-	global  *worker.Global // nil without global stores
-	budget  *store.Budget
+	global   *worker.Global // nil without global stores
+	budget   *store.Budget
 	// checkpoints is nil if they are not enabled.
 	checkpoints *checkpoints
 	// reading is held shared by who reads a global store for the App, which globalClosed ends.

@@ -32,8 +32,10 @@ type scenario struct {
 	// checkpoints is the directory of the storage for them; "": none are made.
 	checkpoints string
 	session     time.Duration
-	sent        int
-	keys        int
+	// standbys is how many each task has.
+	standbys int
+	sent     int
+	keys     int
 }
 
 func newScenario(t *testing.T, c *broker.Cluster) *scenario {
@@ -94,8 +96,17 @@ type instance struct {
 	ended   chan struct{}
 	// coordinates says whether it coordinates checkpoints.
 	coordinates atomic.Bool
-	mu          sync.Mutex
-	log         []string
+	// tasks is how many it runs, standbys how many follow their changelogs, and lag how far these are behind in all.
+	tasks, standbys, lag atomic.Int64
+	mu                   sync.Mutex
+	log                  []string
+	restored             []restoredStore
+}
+
+// restoredStore is what an instance tells when it has restored a store.
+type restoredStore struct {
+	task, base string
+	records    int64
 }
 
 // start starts an instance with a state directory of its own, which outlives it.
@@ -104,7 +115,7 @@ func (s *scenario) start(name, stateDir string) *instance {
 	return s.launch(name, "TIDEMARK_TEST_INSTANCE=1", "TIDEMARK_TEST_NAME="+name, "TIDEMARK_TEST_APP="+s.app,
 		"TIDEMARK_TEST_IN="+s.in, "TIDEMARK_TEST_OUT="+s.out, "TIDEMARK_TEST_STATE="+filepath.Join(stateDir, name),
 		"TIDEMARK_TEST_TOPOLOGY="+s.topology, "TIDEMARK_TEST_GUARANTEE="+s.guarantee,
-		"TIDEMARK_TEST_CHECKPOINTS="+s.checkpoints,
+		"TIDEMARK_TEST_CHECKPOINTS="+s.checkpoints, fmt.Sprintf("TIDEMARK_TEST_STANDBYS=%d", s.standbys),
 		fmt.Sprintf("TIDEMARK_TEST_SESSION_MS=%d", s.session.Milliseconds()),
 		"TIDEMARK_TEST_BROKERS="+strings.Join(s.cluster.Bootstrap(), ","))
 }
@@ -131,6 +142,20 @@ func (s *scenario) launch(name string, env ...string) *instance {
 			_, err := fmt.Sscanf(lines.Text(), "TASKS %d %d", &running, &restoring)
 			if err == nil && running > 0 && restoring == 0 {
 				once.Do(func() { close(i.running) })
+			}
+			if err == nil {
+				i.tasks.Store(int64(running))
+			}
+			var following, lag int64
+			if _, err := fmt.Sscanf(lines.Text(), "STANDBYS %d %d", &following, &lag); err == nil {
+				i.standbys.Store(following)
+				i.lag.Store(lag)
+			}
+			var r restoredStore
+			if _, err := fmt.Sscanf(lines.Text(), "RESTORED %s %s %d", &r.task, &r.base, &r.records); err == nil {
+				i.mu.Lock()
+				i.restored = append(i.restored, r)
+				i.mu.Unlock()
 			}
 			if told, is := strings.CutPrefix(lines.Text(), "COORDINATES "); is {
 				i.coordinates.Store(told == "true")
@@ -200,6 +225,13 @@ func (i *instance) lines() []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.Clone(i.log)
+}
+
+// restores returns what it has restored so far.
+func (i *instance) restores() []restoredStore {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.restored)
 }
 
 func (i *instance) signal(sig syscall.Signal) {

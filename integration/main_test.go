@@ -68,6 +68,10 @@ func runInstance() error {
 	if env("TOPOLOGY") == "repartition" {
 		build = repartitionTopology
 	}
+	standbys, err := strconv.Atoi(env("STANDBYS"))
+	if err != nil {
+		return err
+	}
 	guarantee := eos.ExactlyOnceV2
 	if env("GUARANTEE") == eos.AtLeastOnce.String() {
 		guarantee = eos.AtLeastOnce
@@ -80,7 +84,10 @@ func runInstance() error {
 	}
 	app, err := tidemark.New(build(env("IN"), env("OUT")), tidemark.Config{
 		ProcessingGuarantee: guarantee, ApplicationID: env("APP"), Brokers: strings.Split(env("BROKERS"), ","),
-		StateDir: env("STATE"), Workers: 2, Checkpointing: checkpoints,
+		StateDir: env("STATE"), Workers: 2, Checkpointing: checkpoints, StandbyReplicas: standbys,
+		RestoreListener: tidemark.RestoreListener{OnEnd: func(e tidemark.RestoreEnd) {
+			fmt.Println("RESTORED", e.Task, e.Base, e.Records)
+		}},
 		CacheBytesMax: -1, CommitInterval: 50 * time.Millisecond, SessionTimeout: time.Duration(session) * time.Millisecond,
 		FlushInterval: 200 * time.Millisecond, Restart: tidemark.RestartFixedDelay(1000, 200*time.Millisecond),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)).With(slog.String("instance", env("NAME"))),
@@ -101,6 +108,14 @@ func tell(ctx context.Context, app *tidemark.App) {
 		if s, err := app.Status(ctx); err == nil {
 			fmt.Println("TASKS", s.Running, s.Restoring)
 			fmt.Println("COORDINATES", s.Checkpoints.Coordinator)
+			following, lag := 0, int64(0)
+			for _, st := range s.Standbys {
+				lag += st.Lag
+				if st.State == tidemark.StandbyFollowing {
+					following++
+				}
+			}
+			fmt.Println("STANDBYS", following, lag)
 		}
 	}
 }

@@ -137,8 +137,8 @@ func (g *Group) Run(ctx context.Context, handler worker.GroupHandler) error {
 	s := &session{
 		Group: g, handler: handler, rebalance: make(chan struct{}, 1), hurry: make(chan struct{}, 1), reason: "start",
 		ownedGeneration: -1,
-		joins: g.client.newConns("group", g.conf.RebalanceTimeout+10*time.Second),
-		beats: g.client.newConns("heartbeat", g.conf.SessionTimeout/3),
+		joins:           g.client.newConns("group", g.conf.RebalanceTimeout+10*time.Second),
+		beats:           g.client.newConns("heartbeat", g.conf.SessionTimeout/3),
 	}
 	defer func() {
 		_ = s.joins.Close()

@@ -504,3 +504,35 @@ func TestGroupConfigIsValidated(t *testing.T) {
 	require.ErrorContains(t, err, "no group id")
 	require.ErrorContains(t, err, "at most a third of the session timeout")
 }
+
+// TestGroupHeartbeatsOftenWhilePending: who is told that another rebalance is about to come does not sleep through it.
+func TestGroupHeartbeatsOftenWhilePending(t *testing.T) {
+	gt := newGroupTest(t, newFake(t), 2)
+	gt.conf.HeartbeatInterval = 2 * time.Second // five take longer than the test waits
+	beats := make(chan struct{}, 100)
+	gt.env.fake.ControlKey(kmsg.Heartbeat.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		gt.env.fake.KeepControl()
+		beats <- struct{}{}
+		return nil, nil, false
+	})
+	a := gt.member("", func(m *groupMember, _ *GroupConfig) { m.pending.Store(true) })
+	a.await(2)
+	deadline := time.After(9 * time.Second)
+	for range 5 {
+		select {
+		case <-beats:
+		case <-deadline:
+			require.FailNow(t, "no heartbeats")
+		}
+	}
+	a.pending.Store(false)
+	a.group.Rejoin("to hear that nothing is pending")
+	for len(a.assigned) == 0 { // a heartbeat or two may come meanwhile
+		select {
+		case <-beats:
+		case <-deadline:
+			require.FailNow(t, "no rebalance")
+		}
+	}
+	require.Equal(t, 2*time.Second, (&session{Group: a.group}).heartbeatInterval())
+}

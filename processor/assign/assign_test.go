@@ -427,18 +427,3 @@ func TestRandomClustersConverge(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkAssign(b *testing.B) {
-	tasks := tasksOf(256, 256, 256, 256, 128, 128, 64, 64, 32, 16)
-	members := make([]Member, 50)
-	for i := range members {
-		members[i] = Member{ID: fmt.Sprintf("m%02d", i), Workers: 4}
-	}
-	target, _ := Assign(tasks, members[:49])
-	for i := range members {
-		members[i].Owned = target[members[i].ID]
-	}
-	for b.Loop() {
-		_, _ = Assign(tasks, members)
-	}
-}

@@ -1,17 +1,13 @@
 package assign
 
-import (
-	"math"
-
-	"github.com/tidemarkio/tidemark/record"
-)
+import "math"
 
 // Costs of the flow, lexicographic: first meet every member's lower bound, then keep running tasks where they are,
-// then use local state. Each exceeds the sum of everything below it for up to a million tasks.
+// then use state, the nearest first (a standing is its own cost). Each exceeds the sum of everything below it for up
+// to a million tasks.
 const (
-	costBound    = -(1 << 42)
-	costRunning  = -(1 << 21)
-	costPrevious = -1
+	costBound   = -(1 << 46)
+	costRunning = -(1 << 24)
 )
 
 // balance decides how many tasks of each sub-topology each member gets: counts[s][i].
@@ -21,49 +17,36 @@ const (
 // more and no less than its fair share of everything, rounded. An integral solution always exists since the fractions
 // themselves are one. Edges over which a running task could stay have a negative cost, so the cheapest flow moves the
 // fewest. A greedy choice per sub-topology was rejected: it either misses the total or moves tasks back and forth.
-func balance(ms []Member, bySub [][]record.TaskID, cl claims) [][]int {
-	var weights, all int64
-	for i := range ms {
-		weights += ms[i].weight()
-	}
-	for _, sub := range bySub {
-		all += int64(len(sub))
-	}
-	counts := make([][]int, len(bySub))
-	floors := make([]int64, len(ms)) // what a member has got over all sub-topologies so far
-	g := newGraph(len(bySub) + len(ms) + 2)
-	source, sink := len(bySub)+len(ms), len(bySub)+len(ms)+1
+func (c *cluster) balance() [][]int {
+	counts := make([][]int, len(c.subs))
+	floors := make([]int64, len(c.members)) // what a member has got over all sub-topologies so far
+	g := newGraph(len(c.subs) + len(c.members) + 2)
+	source, sink := len(c.subs)+len(c.members), len(c.subs)+len(c.members)+1
 	type extra struct{ s, i, edge int }
 	var extras []extra
-	for s, sub := range bySub {
-		running, previous := have(sub, len(ms), cl)
-		counts[s] = make([]int, len(ms))
-		left := int64(len(sub))
-		for i := range ms {
-			share := int64(len(sub)) * ms[i].weight()
-			floor := share / weights
+	for s, sub := range c.subs {
+		counts[s] = make([]int, len(c.members))
+		left := int64(sub.len())
+		for i := range c.members {
+			floor := int64(sub.len()) * c.members[i].weight() / c.weights
 			counts[s][i] = int(floor)
 			floors[i] += floor
 			left -= floor
-			if share%weights == 0 {
-				continue
+		}
+		costs := c.costs(sub, counts[s])
+		for i := range c.members {
+			if int64(sub.len())*c.members[i].weight()%c.weights != 0 {
+				extras = append(extras, extra{s, i, g.edge(s, len(c.subs)+i, 1, costs[i])})
 			}
-			var cost int64
-			if int64(running[i]) > floor {
-				cost = costRunning
-			} else if int64(running[i]+previous[i]) > floor {
-				cost = costPrevious
-			}
-			extras = append(extras, extra{s, i, g.edge(s, len(bySub)+i, 1, cost)})
 		}
 		g.edge(source, s, left, 0)
 	}
-	for i := range ms {
-		share := all * ms[i].weight()
-		lower := share/weights - floors[i]
-		g.edge(len(bySub)+i, sink, lower, costBound)
-		if share%weights != 0 {
-			g.edge(len(bySub)+i, sink, 1, 0)
+	for i := range c.members {
+		share := int64(len(c.tasks)) * c.members[i].weight()
+		lower := share/c.weights - floors[i]
+		g.edge(len(c.subs)+i, sink, lower, costBound)
+		if share%c.weights != 0 {
+			g.edge(len(c.subs)+i, sink, 1, 0)
 		}
 	}
 	g.run(source, sink)
@@ -75,25 +58,49 @@ func balance(ms []Member, bySub [][]record.TaskID, cl claims) [][]int {
 	return counts
 }
 
-// have counts what each member runs of a sub-topology, and of how many idle tasks it has state.
-func have(sub []record.TaskID, members int, cl claims) (running, previous []int) {
-	running, previous = make([]int, members), make([]int, members)
-	for _, t := range sub {
-		if i, ok := cl.owner[t]; ok {
+// costs says for each member what it would be worth to give it one task more of a sub-topology than floors: a task
+// that it runs could stay, or one that nobody runs, or whose owner has to give up some, could go to where its state is.
+func (c *cluster) costs(sub span, floors []int) []int64 {
+	running := make([]int, len(c.members))
+	near := make([][standings]int, len(c.members))
+	for t := sub.from; t < sub.to; t++ {
+		if i := c.owner[t]; i >= 0 {
 			running[i]++
-			continue
-		}
-		for _, i := range cl.previous[t] {
-			previous[i]++
 		}
 	}
-	return running, previous
+	for t := sub.from; t < sub.to; t++ {
+		if i := c.owner[t]; i >= 0 && running[i] <= floors[i] {
+			continue
+		}
+		for _, h := range c.holders[t] {
+			near[h.member][h.standing]++
+		}
+	}
+	costs := make([]int64, len(c.members))
+	for i := range c.members {
+		have := running[i]
+		if have > floors[i] {
+			costs[i] = costRunning
+			continue
+		}
+		for at := standings - 1; at > without; at-- {
+			if have += near[i][at]; have > floors[i] {
+				costs[i] = -int64(at)
+				break
+			}
+		}
+	}
+	return costs
 }
 
-// graph is a small min-cost max-flow by successive shortest paths. The flows here are at most members × sub-topologies.
+// graph is a small min-cost max-flow: along all shortest paths at a time, since there are few different costs. The
+// flows here are at most members × sub-topologies.
 type graph struct {
 	edges []flowEdge // an edge and its reverse lie side by side: e and e^1
 	out   [][]int
+	dist  []int64
+	next  []int  // the edge of a node that is tried next, while paths of one length are looked for
+	on    []bool // the node is queued, or on the path
 }
 
 type flowEdge struct {
@@ -115,37 +122,60 @@ func (g *graph) edge(from, to int, capacity, cost int64) int {
 // run sends as much as possible from source to sink, at the least cost. Costs are negative but the graph has no cycles
 // at the start, so there is no negative cycle, and cheapest paths never create one.
 func (g *graph) run(source, sink int) {
-	dist := make([]int64, len(g.out))
-	via := make([]int, len(g.out))
-	queued := make([]bool, len(g.out))
-	for {
-		for n := range dist {
-			dist[n], via[n] = math.MaxInt64, -1
-		}
-		dist[source] = 0
-		queue := []int{source}
-		for len(queue) > 0 {
-			n := queue[0]
-			queue = queue[1:]
-			queued[n] = false
-			for _, e := range g.out[n] {
-				to, d := g.edges[e].to, dist[n]+g.edges[e].cost
-				if g.edges[e].capacity == 0 || d >= dist[to] {
-					continue
-				}
-				dist[to], via[to] = d, e
-				if !queued[to] {
-					queued[to] = true
-					queue = append(queue, to)
-				}
-			}
-		}
-		if via[sink] < 0 {
-			return
-		}
-		for n := sink; n != source; n = g.edges[via[n]^1].to {
-			g.edges[via[n]].capacity--
-			g.edges[via[n]^1].capacity++
+	g.dist, g.next, g.on = make([]int64, len(g.out)), make([]int, len(g.out)), make([]bool, len(g.out))
+	for g.measure(source); g.dist[sink] < math.MaxInt64; g.measure(source) {
+		clear(g.next)
+		for g.push(source, sink, math.MaxInt64) > 0 { //nolint:revive // the condition does the work
 		}
 	}
+}
+
+// measure finds the cheapest way to every node.
+func (g *graph) measure(source int) {
+	for n := range g.dist {
+		g.dist[n] = math.MaxInt64
+	}
+	g.dist[source] = 0
+	queue := []int{source}
+	for len(queue) > 0 {
+		n := queue[0]
+		queue = queue[1:]
+		g.on[n] = false
+		for _, e := range g.out[n] {
+			to, d := g.edges[e].to, g.dist[n]+g.edges[e].cost
+			if g.edges[e].capacity == 0 || d >= g.dist[to] {
+				continue
+			}
+			g.dist[to] = d
+			if !g.on[to] {
+				g.on[to] = true
+				queue = append(queue, to)
+			}
+		}
+	}
+}
+
+// push sends up to limit from n to the sink over cheapest ways, and returns how much arrived. Ways without cost lead
+// forth and back, so a node that is on the path is left out; what that misses, the next measure finds.
+func (g *graph) push(n, sink int, limit int64) int64 {
+	if n == sink {
+		return limit
+	}
+	g.on[n] = true
+	var sent int64
+	for ; g.next[n] < len(g.out[n]); g.next[n]++ {
+		e := g.out[n][g.next[n]]
+		edge := &g.edges[e]
+		if edge.capacity == 0 || g.on[edge.to] || g.dist[edge.to] != g.dist[n]+edge.cost {
+			continue
+		}
+		got := g.push(edge.to, sink, min(limit-sent, edge.capacity))
+		edge.capacity -= got
+		g.edges[e^1].capacity += got
+		if sent += got; sent == limit {
+			break
+		}
+	}
+	g.on[n] = false
+	return sent
 }

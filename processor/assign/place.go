@@ -29,19 +29,69 @@ type Placement struct {
 	// Standby are the tasks of which members keep a copy of the state.
 	Standby map[string][]record.TaskID
 	// Warmup are tasks that members prepare to run. A warm-up is like a standby, but asks for a rebalance when it has
-	// caught up.
+	// caught up. A task that its new owner follows is here, too, until its old one has handed it over: so it is not
+	// closed in between. Those do not count as warm-ups.
 	Warmup map[string][]record.TaskID
 	// Waiting is the number of tasks that move once somebody has warmed up.
 	Waiting int
 }
 
 // Place distributes the tasks among the members, with standbys and warm-ups. All members must run one topology, see
-// [Admit]; the only error is a *MixedTopologyError.
-func Place(tasks []record.TaskID, members []Member, _ Options) (Placement, error) {
-	target, err := Assign(tasks, members)
-	p := Placement{Active: target, Standby: make(map[string][]record.TaskID), Warmup: make(map[string][]record.TaskID)}
-	for id := range target {
-		p.Standby[id], p.Warmup[id] = nil, nil
+// [Admit]; the only error is a *MixedTopologyError. Without members the result is empty.
+//
+//	claims ──► target ──► idle tasks start where ──► target of ──► who waits for ──► standbys
+//	           balanced   that is soonest            those          its warm-up
+func Place(tasks []record.TaskID, members []Member, o Options) (Placement, error) {
+	if mixed := sameTopology(members); mixed != nil {
+		return Placement{}, mixed
 	}
-	return p, err
+	c := newCluster(tasks, members, o)
+	if len(c.members) == 0 {
+		return c.placement(nil, nil, nil), nil
+	}
+	target := c.target()
+	if c.startIdle(target) {
+		target = c.target() // what the group strives for once those run: the next rebalance will find the same
+	}
+	active, warmups, waiting := c.warmUp(target)
+	copies := c.standbys(active, warmups)
+	for t, i := range active {
+		if from := c.claimed[t]; from >= 0 && from != i && c.holder(t, i).open {
+			warmups[t] = i
+		}
+	}
+	p := c.placement(active, warmups, copies)
+	p.Waiting = waiting
+	return p, nil
+}
+
+// placement lists per member what the slices say per task.
+func (c *cluster) placement(active, warmups []int, standbys [][]int) Placement {
+	p := Placement{
+		Active:  make(map[string][]record.TaskID, len(c.members)),
+		Standby: make(map[string][]record.TaskID, len(c.members)),
+		Warmup:  make(map[string][]record.TaskID, len(c.members)),
+	}
+	for i := range c.members {
+		id := c.members[i].ID
+		p.Active[id], p.Standby[id], p.Warmup[id] = nil, nil, nil
+	}
+	add := func(to map[string][]record.TaskID, member, t int) {
+		id := c.members[member].ID
+		to[id] = append(to[id], c.tasks[t])
+	}
+	for t, i := range active {
+		add(p.Active, i, t)
+	}
+	for t, i := range warmups {
+		if i >= 0 {
+			add(p.Warmup, i, t)
+		}
+	}
+	for t, copies := range standbys {
+		for _, i := range copies {
+			add(p.Standby, i, t)
+		}
+	}
+	return p
 }

@@ -1,112 +1,131 @@
 package assign
 
-import "github.com/tidemarkio/tidemark/record"
+import "slices"
 
-// place picks the tasks of one sub-topology for each member, given how many each gets: what runs stays, then local
-// state is used as far as a matching goes, then the rest fills up by partition.
-func place(sub []record.TaskID, counts []int, ms []Member, cl claims) [][]record.TaskID {
-	got := make([][]record.TaskID, len(ms))
-	var idle []record.TaskID
-	for i := range ms {
-		keep, release := keepRunning(sub, i, counts[i], cl)
-		got[i] = keep
-		idle = append(idle, release...)
+// target says for each task who shall run it when every hand-over is done.
+func (c *cluster) target() []int {
+	target := make([]int, len(c.tasks))
+	counts := c.balance()
+	for s, sub := range c.subs {
+		c.pick(sub, counts[s], target[sub.from:sub.to])
 	}
-	for _, t := range sub {
-		if _, running := cl.owner[t]; !running {
-			idle = append(idle, t)
+	return target
+}
+
+// pick picks the tasks of one sub-topology for each member, given how many each gets: what runs stays, then state is
+// used as far as a matching goes, the nearest first, then the rest fills up by partition.
+func (c *cluster) pick(sub span, counts, target []int) {
+	m := matching{c: c, sub: sub, target: target, room: slices.Clone(counts), surplus: make([]int, len(counts))}
+	for t := sub.from; t < sub.to; t++ {
+		if i := c.owner[t]; i >= 0 {
+			m.room[i]--
 		}
 	}
-	room := make([]int, len(ms))
-	for i := range ms {
-		room[i] = counts[i] - len(got[i])
+	for i, room := range m.room {
+		m.room[i], m.surplus[i] = max(room, 0), max(-room, 0)
 	}
-	home := matchState(idle, room, cl)
-	for n, t := range idle {
-		if i := home[n]; i >= 0 {
-			got[i] = append(got[i], t)
-			room[i]--
+	// Tasks that nobody runs come first: those that run can wait.
+	var movable []int
+	for t := sub.from; t < sub.to; t++ {
+		target[t-sub.from] = -1
+		if c.owner[t] < 0 {
+			movable = append(movable, t)
 		}
 	}
-	for n, t := range idle {
-		if home[n] >= 0 {
+	for t := sub.from; t < sub.to; t++ {
+		if i := c.owner[t]; i >= 0 && m.surplus[i] == 0 {
+			target[t-sub.from] = i
+		} else if i >= 0 {
+			movable = append(movable, t)
+		}
+	}
+	m.matchState(movable)
+	m.fill(movable)
+}
+
+// matching places the tasks of one sub-topology that may or must move.
+type matching struct {
+	c       *cluster
+	sub     span
+	target  []int // by task of the sub-topology; -1: not placed yet
+	room    []int // how many more each member may take
+	surplus []int // how many of its tasks each member has to give up yet
+	taken   [][]int
+	tried   []int // the member was visited in this search
+	search  int
+}
+
+// matchState gives tasks to members that have their state and room: a maximum matching by augmenting paths (a task
+// that took the last place moves on to another member with its state, if there is one), grown from the nearest state
+// to the farthest.
+func (m *matching) matchState(movable []int) {
+	m.taken, m.tried = make([][]int, len(m.room)), make([]int, len(m.room))
+	var present [standings]bool
+	for _, t := range movable {
+		for _, h := range m.c.holders[t] {
+			present[h.standing] = true
+		}
+	}
+	for least := standings - 1; least > without; least-- {
+		if !present[least] {
 			continue
 		}
-		i := roomiest(room, ms)
-		got[i] = append(got[i], t)
-		room[i]--
-	}
-	return got
-}
-
-// keepRunning splits what member i runs into what it keeps and what it has to give up. It gives up first what another
-// member has state of, so that the hand-over is cheap.
-func keepRunning(sub []record.TaskID, i, limit int, cl claims) (keep, release []record.TaskID) {
-	var cheap []record.TaskID
-	for _, t := range sub {
-		owner, ok := cl.owner[t]
-		switch {
-		case !ok || owner != i:
-		case stateElsewhere(t, i, cl):
-			cheap = append(cheap, t)
-		default:
-			keep = append(keep, t)
+		for _, t := range movable {
+			owner := m.c.owner[t]
+			if m.target[t-m.sub.from] >= 0 || owner >= 0 && m.surplus[owner] == 0 {
+				continue
+			}
+			if m.search++; m.find(t, least) && owner >= 0 {
+				m.surplus[owner]--
+			}
 		}
 	}
-	keep = append(keep, cheap...)
-	if len(keep) > limit {
-		release = append(release, keep[limit:]...)
-		keep = keep[:limit:limit]
-	}
-	return keep, release
 }
 
-func stateElsewhere(t record.TaskID, i int, cl claims) bool {
-	for _, j := range cl.previous[t] {
-		if j != i {
+func (m *matching) find(t int, least standing) bool {
+	for _, h := range m.c.holders[t] {
+		i := h.member
+		if h.standing < least || m.tried[i] == m.search {
+			continue
+		}
+		m.tried[i] = m.search
+		if m.room[i] > 0 {
+			m.room[i]--
+			m.taken[i] = append(m.taken[i], t)
+			m.target[t-m.sub.from] = i
 			return true
+		}
+		for k, other := range m.taken[i] {
+			if m.find(other, least) {
+				m.taken[i][k] = t
+				m.target[t-m.sub.from] = i
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// matchState gives idle tasks to members that have their state and room: a maximum matching by augmenting paths (a
-// task that took the last place moves on to another member with its state, if there is one). home is -1 for a task
-// without a place.
-func matchState(idle []record.TaskID, room []int, cl claims) (home []int) {
-	home = make([]int, len(idle))
-	for n := range home {
-		home[n] = -1
-	}
-	taken := make([][]int, len(room)) // the idle tasks placed at a member
-	var tried []bool
-	var find func(n int) bool
-	find = func(n int) bool {
-		for _, i := range cl.previous[idle[n]] {
-			if tried[i] {
-				continue
-			}
-			tried[i] = true
-			if len(taken[i]) < room[i] {
-				taken[i] = append(taken[i], n)
-				home[n] = i
-				return true
-			}
-			for k, other := range taken[i] {
-				if find(other) {
-					taken[i][k] = n
-					home[n] = i
-					return true
-				}
+// fill places the rest: owners keep their first tasks and give up the last, and what has no place goes to whoever has
+// the most room.
+func (m *matching) fill(movable []int) {
+	for _, t := range slices.Backward(movable) {
+		if i := m.c.owner[t]; i >= 0 && m.target[t-m.sub.from] < 0 {
+			if m.surplus[i] == 0 {
+				m.target[t-m.sub.from] = i
+			} else {
+				m.surplus[i]--
 			}
 		}
-		return false
 	}
-	for n := range idle {
-		tried = make([]bool, len(room))
-		find(n)
+	slices.Sort(movable)
+	for _, t := range movable {
+		if m.target[t-m.sub.from] < 0 {
+			i := roomiest(m.room, m.c.members)
+			m.target[t-m.sub.from] = i
+			m.room[i]--
+		}
 	}
-	return home
 }
 
 // roomiest returns the member with the most room per worker; the first of equals.

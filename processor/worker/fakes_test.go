@@ -36,7 +36,9 @@ type cluster struct {
 	starts  map[record.TopicPartition]int64
 	offsets map[record.TopicPartition]eos.Offset
 	member  eos.Member
-	fetcher *fakeFetcher
+	// fetchers are told of what comes; fetcher is the newest.
+	fetchers []*fakeFetcher
+	fetcher  *fakeFetcher
 
 	// fault is asked before each call of the producer, by its name; after says that the call takes effect nevertheless.
 	fault func(call string) (after bool, err error)
@@ -66,9 +68,16 @@ func (c *cluster) produce(tp record.TopicPartition, keys ...string) {
 	for _, k := range keys {
 		c.appendLocked(tp, record.Raw{Key: []byte(k), Value: []byte("v"), Timestamp: int64(len(c.logs[tp]))})
 	}
-	f := c.fetcher
 	c.mu.Unlock()
-	if f != nil {
+	c.deliver(tp)
+}
+
+// deliver tells the fetchers that a partition has grown.
+func (c *cluster) deliver(tp record.TopicPartition) {
+	c.mu.Lock()
+	fetchers := slices.Clone(c.fetchers)
+	c.mu.Unlock()
+	for _, f := range fetchers {
 		f.deliver(tp)
 	}
 }
@@ -189,11 +198,19 @@ func (p *fakeProducer) SendOffsets(_ context.Context, m eos.Member, o map[record
 }
 
 func (p *fakeProducer) Commit(context.Context) error {
+	written, err := p.commit()
+	for tp := range written {
+		p.c.deliver(tp)
+	}
+	return err
+}
+
+func (p *fakeProducer) commit() (map[record.TopicPartition]bool, error) {
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	after, err := p.call("commit")
 	if err != nil && !after {
-		return err
+		return nil, err
 	}
 	written := make(map[record.TopicPartition]bool)
 	for _, b := range p.staged {
@@ -209,7 +226,7 @@ func (p *fakeProducer) Commit(context.Context) error {
 	}
 	maps.Copy(p.c.offsets, p.offset)
 	p.open, p.staged, p.offset = false, nil, nil
-	return err
+	return written, err
 }
 
 func (p *fakeProducer) Abort(ctx context.Context) error { return p.Init(ctx) }
@@ -228,6 +245,7 @@ type fakeFetcher struct {
 	added       []string
 	batches     chan *Fetched
 	batchMax    int64
+	held        int64
 }
 
 func newFakeFetcher(c *cluster) *fakeFetcher {
@@ -237,7 +255,7 @@ func newFakeFetcher(c *cluster) *fakeFetcher {
 		batches: make(chan *Fetched, 10_000), batchMax: 3,
 	}
 	c.mu.Lock()
-	c.fetcher = f
+	c.fetcher, c.fetchers = f, append(c.fetchers, f)
 	c.mu.Unlock()
 	return f
 }
@@ -265,6 +283,7 @@ func (f *fakeFetcher) deliver(tp record.TopicPartition) {
 	f.c.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	log = log[:max(0, int64(len(log))-f.held)]
 	at, ok := f.at[tp]
 	if !ok || f.outstanding[tp] {
 		return
@@ -423,8 +442,10 @@ func (r *fakeReader) Read(
 type fakeDir struct {
 	root     string
 	distrust string
+	tasks    []store.TaskState
 	mu       sync.Mutex
 	log      []string
+	position int64 // of the last that was closed cleanly
 }
 
 func (d *fakeDir) note(what string, id record.TaskID) {
@@ -436,8 +457,15 @@ func (d *fakeDir) note(what string, id record.TaskID) {
 func (d *fakeDir) TaskDir(id record.TaskID) string      { return filepath.Join(d.root, id.String()) }
 func (d *fakeDir) Trusted(record.TaskID) (bool, string) { return d.distrust == "", d.distrust }
 func (d *fakeDir) MarkOpen(id record.TaskID) error      { d.note("open", id); return nil }
-func (d *fakeDir) MarkClean(id record.TaskID) error     { d.note("clean", id); return nil }
-func (d *fakeDir) Tasks() ([]store.TaskState, error)    { return nil, nil }
+func (d *fakeDir) Tasks() ([]store.TaskState, error)    { return d.tasks, nil }
+func (d *fakeDir) MarkClean(id record.TaskID, position int64) error {
+	d.note("clean", id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.position = position
+	return nil
+}
+
 func (d *fakeDir) Remove(id record.TaskID) error {
 	d.note("remove", id)
 	return os.RemoveAll(d.TaskDir(id))
@@ -469,6 +497,8 @@ type member struct {
 	ran      chan error // result of the worker
 	failures chan error // of restores
 	channels *task.Channels
+	standbys *Standbys // nil: the member keeps none
+	rejoined chan string
 }
 
 func taskID(p int32) record.TaskID { return record.TaskID{Partition: p} }
@@ -538,22 +568,44 @@ func (m *member) taskConfig(id record.TaskID) task.Config {
 	}
 }
 
-// start runs the worker.
+// keep lets the member keep standbys and warm-ups. change may alter their configuration.
+func (m *member) keep(change func(*StandbysConfig)) *member {
+	cfg := StandbysConfig{Restorer: m.restorer, Fetcher: newFakeFetcher(m.c), AcceptableLag: 5}
+	if change != nil {
+		change(&cfg)
+	}
+	m.standbys, m.rejoined = NewStandbys(cfg), make(chan string, 100)
+	mc := m.manager.cfg
+	mc.Restorer, mc.Standbys, mc.Rejoin = m.restorer, m.standbys, func(reason string) { m.rejoined <- reason }
+	mc.Placing = Placing{StandbyReplicas: 1, MaxWarmups: 2, AcceptableLag: 5}
+	m.manager = NewManager(mc)
+	return m
+}
+
+// start runs the worker and the follower.
 func (m *member) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.stop = cancel
 	m.t.Cleanup(cancel)
 	go func() { m.ran <- m.worker.Run(ctx) }()
+	if m.standbys != nil {
+		go m.standbys.Run(ctx)
+	}
 }
 
 // assign gives the member exactly these tasks.
 func (m *member) assign(ids ...record.TaskID) {
 	m.t.Helper()
-	data := assign.AppendAssignment(nil, assign.Assignment{
-		Version: assign.CommonVersion(nil), Fingerprint: m.plan.Fingerprint(), Total: 2, Tasks: ids,
-	})
-	_, err := m.manager.Assigned(context.Background(), GroupAssignment{UserData: data})
+	m.assigned(assign.Assignment{Tasks: ids})
+}
+
+// assigned gives the member exactly this.
+func (m *member) assigned(a assign.Assignment) Afterwards {
+	m.t.Helper()
+	a.Version, a.Fingerprint, a.Total = assign.CommonVersion(nil), m.plan.Fingerprint(), 2
+	next, err := m.manager.Assigned(context.Background(), GroupAssignment{UserData: assign.AppendAssignment(nil, a)})
 	require.NoError(m.t, err)
+	return next
 }
 
 // close ends the member in order.
@@ -566,3 +618,18 @@ func (m *member) close(commit bool) error {
 var errSomething = errors.New("something")
 
 var textSerde = serde.String
+
+// send delivers a batch as if it had been fetched now.
+func (f *fakeFetcher) send(b *Fetched) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b.Generation = f.generation[b.TopicPartition]
+	f.batches <- b
+}
+
+// hold hides so many records at the end of each partition: they are not decided.
+func (f *fakeFetcher) hold(n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = n
+}

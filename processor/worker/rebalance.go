@@ -247,7 +247,7 @@ func (m *Manager) start(ctx context.Context, id record.TaskID) {
 func (m *Manager) bringUp(ctx context.Context, o *owned, here *standby, before <-chan struct{}) {
 	var p *replica
 	if here != nil {
-		p = here.result() // which has waited for before, if it is not nil
+		p = here.result(ctx) // which has waited for before, if it is not nil
 	}
 	var restored *Restored
 	var err error

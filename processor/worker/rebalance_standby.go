@@ -52,7 +52,7 @@ func (m *Manager) retire(id record.TaskID) {
 	m.mu.Unlock()
 	m.background.Go(func() {
 		defer m.closedNow(id, done)
-		if p := at.result(); p != nil {
+		if p := at.result(context.Background()); p != nil {
 			if err := p.close(m.cfg.StateDir); err != nil {
 				m.cfg.Logger.Error("standby not closed cleanly: the next start will check its state",
 					slog.String("task", id.String()), slog.Any("error", err))

@@ -204,10 +204,10 @@ type changelogOf struct {
 	// high is, of a standby, the end with what is not decided: a position up to it is not beyond the log.
 	high      int64
 	retention time.Duration // of tombstones
-	from       int64         // where the replay begins
-	base       string
-	key        string // of its position in a checkpoint
-	memory     bool   // the store is kept in memory: no base has it
+	from      int64         // where the replay begins
+	base      string
+	key       string // of its position in a checkpoint
+	memory    bool   // the store is kept in memory: no base has it
 	// rows is of an input topic that is the store's changelog: it makes changelog records of the topic's.
 	rows func(records []record.Raw) []record.Raw
 }

@@ -190,9 +190,15 @@ func (s *standby) opened() *replica {
 	return s.replica
 }
 
-// result waits for the end of the standby, which was taken, and returns what it leaves open: nil if that is nothing.
-func (s *standby) result() *replica {
-	<-s.done
+// result waits for the end of the standby, which was taken, and returns what it leaves open: nil if that is nothing. If
+// ctx ends nothing more is opened for it.
+func (s *standby) result(ctx context.Context) *replica {
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		s.give()
+		<-s.done
+	}
 	return s.opened()
 }
 
@@ -211,6 +217,7 @@ func (s *standby) snapshotLocked() StandbySnapshot {
 	out.Lag = p.lag()
 	if at := p.caughtUp.Load(); at > 0 {
 		out.CaughtUp = time.UnixMilli(at)
+		return out // what it reads since comes at the pace of its owner
 	}
 	if done, took := p.position()-p.from, s.all.clock().Since(p.began); done > 0 && took > 0 {
 		out.Remaining = time.Duration(float64(took) / float64(done) * float64(out.Lag))
