@@ -53,8 +53,9 @@ const (
 	clusterAgeMax = 5 * time.Second
 	// clusterAgeMin bounds how often it is asked for with one, whatever number of queries have found it wrong.
 	clusterAgeMin = 50 * time.Millisecond
-	// clusterTimeout bounds one look.
-	clusterTimeout = 5 * time.Second
+	// clusterTimeout bounds a look, and clusterPeek one that is only due by age.
+	clusterTimeout = 3 * time.Second
+	clusterPeek    = 250 * time.Millisecond
 )
 
 // errRebalancing says that the coordinator cannot tell who has what.
@@ -99,11 +100,15 @@ func (c *clusterCache) get(ctx context.Context, since time.Time) (*cluster, erro
 		}
 	}
 	defer func() { <-c.gate }()
-	if known, err, fresh, _ = c.state(since); fresh {
+	if known, err, fresh, wrong = c.state(since); fresh {
 		return known, err
 	}
 	began := c.clock.Now()
-	bounded, cancel := context.WithTimeout(ctx, clusterTimeout)
+	timeout := clusterTimeout
+	if known != nil && !wrong {
+		timeout = clusterPeek
+	}
+	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	found, err := c.look(bounded)
 	c.mu.Lock()

@@ -28,6 +28,7 @@ type remote struct {
 	client *http.Client
 	scheme string
 	clock  clock.Clock
+	avoid  *avoidances
 }
 
 // Times and sizes of connections to other instances.
@@ -53,7 +54,7 @@ func newRemote(transport http.RoundTripper, scheme string, c clock.Clock) *remot
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errors.New("an instance must not redirect: Config.ApplicationServer has to be its own address")
 	}}
-	return &remote{client: client, scheme: scheme, clock: c}
+	return &remote{client: client, scheme: scheme, clock: c, avoid: &avoidances{clock: c}}
 }
 
 // close closes connections that are not in use.
@@ -62,6 +63,24 @@ func (r *remote) close() { r.client.CloseIdleConnections() }
 // ask yields the pages that an instance answers, until the last one or until yield returns false. A refusal is a
 // [*refusal], everything else that goes wrong an [*unreachable].
 func (r *remote) ask(ctx context.Context, endpoint string, q *ask, yield func(reply) bool) error {
+	if err := r.avoid.check(endpoint, q); err != nil {
+		return err
+	}
+	err := r.askNow(ctx, endpoint, q, yield)
+	no, refused := errors.AsType[*refusal](err)
+	switch {
+	case err == nil, refused && no.code == refusedBehind, refused && !no.retriable():
+		r.avoid.answered(endpoint, q)
+	case refused:
+		r.avoid.failed(endpoint, q, err, false)
+	case ctx.Err() == nil: // else it is not the instance's fault
+		r.avoid.failed(endpoint, q, err, true)
+	}
+	return err
+}
+
+// askNow is ask, whatever became of the last attempt.
+func (r *remote) askNow(ctx context.Context, endpoint string, q *ask, yield func(reply) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := r.clock.AfterFunc(attemptMax, func() { cancel(errSilent) })

@@ -114,7 +114,7 @@ func clientOf(t *testing.T, looks ...[]*fakeInstance) *QueryClient {
 		return newCluster(m), nil
 	})
 	c.router.clock = tick
-	c.router.remote.clock = tick
+	c.router.remote.clock, c.router.remote.avoid.clock = tick, tick
 	return c
 }
 

@@ -5,11 +5,19 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // concurrentQueriesMax bounds how many queries of others an instance answers at a time. Each may hold a page; more than
 // that wait on the side that asks.
 const concurrentQueriesMax = 256
+
+const (
+	// enterMax is how long a query waits for its turn before it is sent away to come again.
+	enterMax = attemptMax / 2
+	// pageWriteMax is how long who asks may take to read a page.
+	pageWriteMax = 30 * time.Second
+)
 
 // QueryHandler returns the handler by which other instances and clients query this one. Mount it at [QueryPath] of a
 // server of yours that listens at Config.ApplicationServer: an App opens no port itself. It may be mounted before Run
@@ -52,12 +60,14 @@ func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", queryContentType)
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-r.Context().Done():
+	if !h.enter(r) {
+		_, _ = w.Write(appendRefusal(nil, refuse(refusedBusy, h.app.State(), "the instance answers %d queries already",
+			concurrentQueriesMax)))
 		return
 	}
+	defer func() { <-h.slots }()
+	to := http.NewResponseController(w)
+	defer func() { _ = to.SetWriteDeadline(time.Time{}) }() // the connection goes on
 	for more := true; more; {
 		p, err := h.app.answer(r.Context(), &q)
 		var frame []byte
@@ -74,13 +84,32 @@ func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
 			frame, more = appendRefusal(nil, refuse(refusedFailed, h.app.State(), "a row of store %q has %d bytes, and %d can be "+
 				"sent", q.store, len(frame), frameBytesMax)), false
 		}
+		_ = to.SetWriteDeadline(h.app.clock.Now().Add(pageWriteMax)) // a server that cannot has a timeout of its own
 		if _, err := w.Write(frame); err != nil {
 			return
 		}
-		if f, ok := w.(http.Flusher); ok && more {
-			f.Flush()
+		if more {
+			_ = to.Flush() // or it is sent with the next page
 		}
 	}
+}
+
+// enter waits for a place among those that are answered.
+func (h *queryHandler) enter(r *http.Request) bool {
+	select {
+	case h.slots <- struct{}{}:
+		return true
+	default:
+	}
+	t := h.app.clock.NewTimer(enterMax)
+	defer t.Stop()
+	select {
+	case h.slots <- struct{}{}:
+		return true
+	case <-t.C:
+	case <-r.Context().Done():
+	}
+	return false
 }
 
 // cluster says who has what, for clients that are in no group. A client asks when what it knows is old or wrong, so the
