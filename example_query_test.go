@@ -25,8 +25,10 @@ func shop() *topology.Builder {
 	b := topology.NewBuilder()
 	purchases := topology.Stream(b, "purchases", serde.String, serde.String).GroupByKey()
 	topology.Count(purchases, topology.As("by-customer"))
-	topology.Count(topology.WindowedBy(purchases, topology.Tumbling(time.Minute)), topology.As("by-minute"))
-	topology.Count(topology.SessionWindowedBy(purchases, topology.Session(time.Minute)), topology.As("by-visit"))
+	topology.Count(topology.WindowedBy(purchases, topology.Tumbling(time.Minute)), topology.As("by-minute"),
+		topology.Retention(time.Hour))
+	topology.Count(topology.SessionWindowedBy(purchases, topology.Session(time.Minute)), topology.As("by-visit"),
+		topology.Retention(time.Hour))
 	topology.Table(b, "prices", serde.String, serde.String, topology.As("prices"), topology.Versioned(time.Hour))
 	return b
 }
