@@ -108,7 +108,8 @@ func (in *incarnation) answerOwned(ctx context.Context, id record.TaskID, q *ask
 func (in *incarnation) answerStandby(ctx context.Context, id record.TaskID, q *ask, state State) (r reply, err error) {
 	r.info = QueryInfo{Partition: id.Partition, Standby: true}
 	if len(q.atLeast) > 0 {
-		return r, refuse(refusedBehind, state, "a standby does not know which positions it has")
+		return r, refuse(refusedElsewhere, state, "only the owner of task %s knows what it has committed, and it is not on that "+
+			"instance", id)
 	}
 	err = in.manager.ReadStandby(ctx, id, func(t *task.Task, s worker.Staleness) error {
 		r.info.Lag, r.info.Age = s.Lag, neverCaughtUp

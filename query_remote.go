@@ -69,7 +69,7 @@ func (r *remote) ask(ctx context.Context, endpoint string, q *ask, yield func(re
 	err := r.askNow(ctx, endpoint, q, yield)
 	no, refused := errors.AsType[*refusal](err)
 	switch {
-	case err == nil, refused && no.code == refusedBehind, refused && !no.retriable():
+	case err == nil, refused && (no.code == refusedBehind || no.code == refusedStale || !no.retriable()):
 		r.avoid.answered(endpoint, q)
 	case refused:
 		r.avoid.failed(endpoint, q, err, false)

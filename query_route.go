@@ -104,12 +104,12 @@ func (r *router) attempt(ctx context.Context, q *ask, since time.Time, yield fun
 	return first
 }
 
-// attemptLocal asks this instance. asked is false if it is not the one to be asked.
+// attemptLocal asks this instance. asked is false if others may know better.
 func (r *router) attemptLocal(ctx context.Context, q *ask, yield func(reply) bool) (asked bool, err error) {
 	for page := *q; ; asked = true {
 		p, err := r.local(ctx, &page)
 		if err != nil {
-			return asked || !isElsewhere(err), err
+			return asked || !othersMayKnow(err), err
 		}
 		if !yield(p) {
 			return true, nil
@@ -149,6 +149,12 @@ func (c *cluster) candidates(q *ask) ([]string, error) {
 func isElsewhere(err error) bool {
 	no, ok := errors.AsType[*refusal](err)
 	return ok && no.code == refusedElsewhere
+}
+
+// othersMayKnow reports that an instance has refused for what it is, and not for how far it is.
+func othersMayKnow(err error) bool {
+	no, ok := errors.AsType[*refusal](err)
+	return ok && (no.code == refusedElsewhere || no.code == refusedUnconfirmed || no.code == refusedStale)
 }
 
 // mayRetry reports whether an attempt that failed may do better later.
