@@ -107,7 +107,9 @@ func TestConfigMistakes(t *testing.T) {
 		"warm-ups":             {func(c *Config) { c.MaxWarmupReplicas = -1 }, "MaxWarmupReplicas"},
 		"lag":                  {func(c *Config) { c.AcceptableRecoveryLag = -2 }, "AcceptableRecoveryLag"},
 		"tag without a value":  {func(c *Config) { c.ClientTags = map[string]string{"zone": ""} }, "ClientTags"},
-		"long tag":             {func(c *Config) { c.ClientTags = map[string]string{strings.Repeat("z", 21): "a"} }, "ClientTags"},
+		"long tag": {func(c *Config) {
+			c.ClientTags = map[string]string{strings.Repeat("z", 21): "a"}
+		}, "ClientTags"},
 		"many tags": {func(c *Config) {
 			c.ClientTags = map[string]string{"a": "1", "b": "1", "c": "1", "d": "1", "e": "1", "f": "1"}
 		}, "ClientTags"},

@@ -373,8 +373,8 @@ func (c *Config) validateScaling(bad func(field string, value any, hint string))
 	}
 	for key, value := range c.ClientTags {
 		if key == "" || len(key) > clientTagKeyMax || value == "" || len(value) > clientTagValueMax {
-			bad("ClientTags", fmt.Sprintf("%q: %q", key, value), fmt.Sprintf("want a name of 1 to %d bytes and a value of 1 to %d",
-				clientTagKeyMax, clientTagValueMax))
+			bad("ClientTags", fmt.Sprintf("%q: %q", key, value),
+				fmt.Sprintf("want a name of 1 to %d bytes and a value of 1 to %d", clientTagKeyMax, clientTagValueMax))
 		}
 	}
 	for _, tag := range c.RackAwareTags {

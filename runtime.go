@@ -172,7 +172,7 @@ func (in *incarnation) assemble(ctx context.Context) error {
 func (in *incarnation) newStandbys(restorer *worker.Restorer) *worker.Standbys {
 	cfg := &in.app.cfg
 	f := kafka.NewFetcher(in.client, kafka.FetcherConfig{
-		MaxWait: standbyWait, PartitionBytesMax: fetchBytesMax, Pace: standbyPace, Logger: cfg.Logger,
+		MaxWait: standbyWait, PartitionBytesMax: standbyBytesMax, Pace: standbyPace, Logger: cfg.Logger,
 	})
 	in.fetchers = append(in.fetchers, f)
 	return worker.NewStandbys(worker.StandbysConfig{
@@ -425,8 +425,9 @@ const (
 	fetchBytesMax = 512 << 10
 	fetchPaceMax  = 5 * time.Millisecond
 	// Nobody waits for what a standby reads: it asks less often, and brings more each time.
-	standbyWait = 500 * time.Millisecond
-	standbyPace = 50 * time.Millisecond
+	standbyWait     = 500 * time.Millisecond
+	standbyPace     = 50 * time.Millisecond
+	standbyBytesMax = 128 << 10 // of many partitions
 )
 
 // abortTimeout bounds the last requests of an incarnation that ends with a transaction open.

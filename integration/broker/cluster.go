@@ -30,6 +30,8 @@ type Cluster struct {
 	real bool
 	addr string
 	dir  string // of its data; a private embedded cluster and every real one has one
+	// listen is what an embedded cluster listens with; nil: net.Listen.
+	listen func(network, address string) (net.Listener, error)
 
 	mu   sync.Mutex
 	fake *kfake.Cluster // nil while killed, and when real
@@ -121,6 +123,9 @@ func (c *Cluster) startFake() error {
 	opts := []kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(sessionTimeoutMin)}
 	if c.dir != "" {
 		opts = append(opts, kfake.DataDir(filepath.Join(c.dir, "kfake")))
+	}
+	if c.listen != nil {
+		opts = append(opts, kfake.ListenFn(c.listen))
 	}
 	if c.addr != "" { // a restart
 		_, port, err := net.SplitHostPort(c.addr)

@@ -455,7 +455,7 @@ func (p *play) settle() {
 		if maps.EqualFunc(before.Standby, p.last.Standby, slices.Equal) {
 			break
 		}
-		require.Less(p.t, n, 4, "standbys do not settle")
+		require.Less(p.t, n, 10, "standbys do not settle")
 	}
 	p.checkStandbys()
 }

@@ -6,9 +6,9 @@ import "slices"
 // its owner nor who warms up for it, and fewer if there are no more. They are spread over the values of the rack tags,
 // stay where they are, and are balanced, in this order.
 //
-// Copies have to stay put even more than tasks, since a new one reads the whole state. So first all stay that may, and
-// only then the others are placed. What has been moved by balancing is found where it went by the next call, so that
-// the same input gives the same result again, and again.
+// Copies have to stay put even more than tasks, since a new one reads the whole state. So first all stay that may, then
+// the others are placed, and only then some move that are too many somewhere. None of that undoes what a call before
+// has done: copies move to be spread better, or to be balanced better and spread no worse. So it comes to rest.
 func (c *cluster) standbys(active, warmups []int) [][]int {
 	if c.StandbyReplicas <= 0 {
 		return nil
@@ -95,12 +95,11 @@ func (s *standbyPlacer) spread(t, i int, copies []int) int {
 	return n
 }
 
-// stay keeps the copies that are there, as far as their members have not more than their share, if no others would be
-// spread better over the racks.
+// stay keeps the copies that are there, if no others would be spread better over the racks.
 func (s *standbyPlacer) stay(t int) {
 	var now []int
 	for _, h := range s.c.holders[t] {
-		if h.open && s.allowed(t, h.member) && s.load[h.member] < s.caps[h.member] && len(now) < s.wanted[t] {
+		if h.open && s.allowed(t, h.member) && len(now) < s.wanted[t] {
 			now = append(now, h.member)
 		}
 	}
@@ -114,12 +113,12 @@ func (s *standbyPlacer) stay(t int) {
 		}
 		var ideal []int
 		for range now {
-			i := s.choose(t, ideal, func(int) bool { return true })
+			i := s.choose(t, ideal, nil)
 			best += s.spread(t, i, ideal)
 			ideal = append(ideal, i)
 		}
 		if have < best {
-			return
+			now = ideal
 		}
 	}
 	s.copies[t] = now
@@ -130,13 +129,14 @@ func (s *standbyPlacer) stay(t int) {
 
 // add places one more copy.
 func (s *standbyPlacer) add(t int) {
-	i := s.choose(t, s.copies[t], func(i int) bool { return s.allowed(t, i) })
+	i := s.choose(t, s.copies[t], nil)
 	s.copies[t] = append(s.copies[t], i)
 	s.load[i]++
 }
 
-// choose returns the best member for one more copy of a task beside the given ones.
-func (s *standbyPlacer) choose(t int, copies []int, allowed func(i int) bool) int {
+// choose returns the best member for one more copy of a task beside the given ones, of those that may; nil: all may.
+// It is -1 if none may.
+func (s *standbyPlacer) choose(t int, copies []int, may func(i int) bool) int {
 	near := make([]standing, len(s.c.members))
 	for _, h := range s.c.holders[t] {
 		near[h.member] = h.standing
@@ -147,7 +147,8 @@ func (s *standbyPlacer) choose(t int, copies []int, allowed func(i int) bool) in
 	best := -1
 	var bestSpread int
 	for i := range s.c.members {
-		if i == s.active[t] || i == s.warmups[t] || slices.Contains(copies, i) || !allowed(i) {
+		if i == s.active[t] || i == s.warmups[t] || slices.Contains(copies, i) ||
+			may != nil && !may(i) {
 			continue
 		}
 		spread := s.spread(t, i, copies)
@@ -169,18 +170,23 @@ func (s *standbyPlacer) better(a, b int, near []standing) bool {
 	return s.c.compareLoad(s.load, a, b) < 0
 }
 
-// level gives members that have less than their share copies of those that have more.
+// level takes copies from members that have more than their share, and then gives some to those that have less.
 func (s *standbyPlacer) level() {
-	for low := range s.load {
-		for t := 0; t < len(s.copies) && s.load[low] < s.floors[low]; t++ {
-			if !s.allowed(t, low) {
+	roomy := func(i int) bool { return s.load[i] < s.caps[i] }
+	for t := range s.copies {
+		for n, i := range s.copies[t] {
+			if s.load[i] <= s.caps[i] {
 				continue
 			}
+			if to := s.choose(t, s.copies[t], roomy); to >= 0 {
+				s.move(t, n, to)
+			}
+		}
+	}
+	for low := range s.load {
+		for t := 0; t < len(s.copies) && s.load[low] < s.floors[low]; t++ {
 			for n, i := range s.copies[t] {
-				if s.load[i] > s.floors[i] && s.spread(t, low, s.without(t, n)) >= s.spread(t, i, s.without(t, n)) {
-					s.copies[t][n] = low
-					s.load[i]--
-					s.load[low]++
+				if s.load[i] > s.floors[i] && s.allowed(t, low) && s.move(t, n, low) {
 					break
 				}
 			}
@@ -188,8 +194,14 @@ func (s *standbyPlacer) level() {
 	}
 }
 
-// without returns the copies of a task without its n-th.
-func (s *standbyPlacer) without(t, n int) []int {
-	others := slices.Clone(s.copies[t])
-	return slices.Delete(others, n, n+1)
+// move moves the n-th copy of a task to another member, unless it would be spread worse there.
+func (s *standbyPlacer) move(t, n, to int) bool {
+	from, others := s.copies[t][n], slices.Delete(slices.Clone(s.copies[t]), n, n+1)
+	if s.spread(t, to, others) < s.spread(t, from, others) {
+		return false
+	}
+	s.copies[t][n] = to
+	s.load[from]--
+	s.load[to]++
+	return true
 }

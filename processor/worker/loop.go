@@ -56,9 +56,13 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 	if err := w.poll(ctx); err != nil {
 		return false, err
 	}
+	w.handOver()
 	now := w.cfg.Clock.NowMs()
 	if !w.full() {
 		for _, r := range w.tasks {
+			if r.leaving {
+				continue
+			}
 			n, err := r.task.Process(stepRecords, now)
 			w.release(r)
 			worked = worked || n > 0
@@ -125,6 +129,9 @@ func (w *Worker) waitFor() time.Duration {
 	d := idleWait
 	now := w.cfg.Clock.Now()
 	for _, r := range w.tasks {
+		if r.leaving {
+			continue // it waits for the commit in flight
+		}
 		if w.inflight == nil && r.task.Dirty() {
 			due := w.sealedAt.Add(w.cfg.CommitInterval)
 			if w.backoff.until.After(due) {

@@ -23,8 +23,8 @@ type Placing struct {
 	RackTags []string
 }
 
-// endsTimeout bounds the leader's question for the ends of changelogs: all members wait for it. Without an answer nothing
-// counts as caught up, so tasks stay where they are.
+// endsTimeout bounds the leader's question for the ends of changelogs: all members wait for it. Without an answer
+// nothing counts as caught up, so tasks stay where they are.
 const endsTimeout = 3 * time.Second
 
 // Assign implements GroupHandler: it runs on the member that leads the group.

@@ -83,8 +83,8 @@ func (m *Manager) caughtUp(id record.TaskID) {
 	}
 }
 
-// ReadStandby runs fn with the stores of a standby or warm-up that follows its changelogs here, and how far behind they
-// are. It waits for the goroutine that has them to come by, at most until ctx ends. fn must be quick and change nothing,
+// ReadStandby runs fn with the stores of a standby or warm-up that follows its changelogs here, and how far behind
+// they are. It waits for the goroutine that has them to come by, at most until ctx ends. fn must be quick and change nothing,
 // and must not keep what it got. [ErrNoTask]: there is no such standby here, or not yet.
 func (m *Manager) ReadStandby(
 	ctx context.Context, id record.TaskID, fn func(t *task.Task, s Staleness) error,

@@ -132,7 +132,8 @@ type StandbySnapshot struct {
 	Lag int64
 	// CaughtUp is when it was at the end of all of its changelogs last; zero: never.
 	CaughtUp time.Time
-	// Remaining is how long it will take to catch up for the first time, at the pace so far; 0: it has, or nobody can tell.
+	// Remaining is how long it will take to catch up for the first time, at the pace so far; 0: it has, or nobody can
+	// tell.
 	Remaining time.Duration
 	// Failure is why it began again last, "" if it never did.
 	Failure string

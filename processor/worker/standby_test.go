@@ -128,7 +128,7 @@ func TestStandbyIsPromoted(t *testing.T) {
 	})
 }
 
-// A task whose owner becomes its standby, and the other way round: nothing is open twice, and the state on disk goes on.
+// A task whose owner becomes its standby, and the other way round: nothing is open twice, and the state goes on.
 func TestOwnerAndStandbyChangePlaces(t *testing.T) {
 	c := newCluster()
 	a, ha := newKeeper(t, c)

@@ -33,8 +33,8 @@ type StandbysConfig struct {
 }
 
 // Standbys are the tasks whose state this member keeps up to date while others run them: replicas that wait for a
-// crash, and warm-ups that are to run here. Run is the follower: one goroutine with one Fetcher, which has the stores of
-// all of them.
+// crash, and warm-ups that are to run here. Run is the follower: one goroutine with one Fetcher, which has the stores
+// of all of them.
 type Standbys struct {
 	cfg      StandbysConfig
 	commands chan command

@@ -132,15 +132,18 @@ func (s *Standbys) consider(at *standby) {
 func (s *Standbys) watch(ctx context.Context) {
 	t := s.clock().NewTimer(s.cfg.Poll)
 	defer t.Stop()
+	failing := false
 	for {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			return
 		}
-		if err := s.poll(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Restorer.cfg.Logger.Warn("cannot ask how far standbys are", slog.Any("error", err))
+		err := s.poll(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			s.cfg.Restorer.cfg.Logger.Warn("cannot ask how far standbys are, trying again", slog.Any("error", err))
 		}
+		failing = err != nil
 		t.Reset(s.cfg.Poll)
 	}
 }
@@ -182,7 +185,9 @@ func (s *Standbys) poll(ctx context.Context) error {
 }
 
 // known takes in what was asked for at a time.
-func (s *Standbys) known(ends map[record.TopicPartition]int64, committed map[record.TopicPartition]eos.Offset, at int64) {
+func (s *Standbys) known(
+	ends map[record.TopicPartition]int64, committed map[record.TopicPartition]eos.Offset, at int64,
+) {
 	for tp, end := range ends {
 		for _, l := range s.byLog[tp] {
 			l.end.Store(max(end, l.at.Load()))

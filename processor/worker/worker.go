@@ -69,6 +69,8 @@ type Worker struct {
 	backoff   backoff
 	stats     Stats
 	failed    error // what a command met that ends the worker
+	// handovers are under way, the oldest first.
+	handovers []*handover
 }
 
 // running is a task in the hands of a worker.
@@ -76,6 +78,8 @@ type running struct {
 	task *task.Task
 	// committed are the input positions of the last commit: where to rewind to.
 	committed map[record.TopicPartition]task.Position
+	// leaving: it is being handed over, and processes nothing more.
+	leaving bool
 	// syncMs is how long the task stood still for its cuts, by checkpoint.
 	syncMs map[int64]int64
 }
@@ -131,38 +135,6 @@ func (w *Worker) Start(ctx context.Context, t *task.Task, positions map[record.T
 		w.cfg.Logger.Info("task running", slog.String("task", t.ID().String()), slog.Int("worker", w.cfg.Index))
 		return nil
 	})
-}
-
-// Stop takes tasks away: what they have done is committed, or dropped if commit is false or fails. The tasks come back
-// unclosed, since closing a database takes time that a rebalance does not have.
-func (w *Worker) Stop(ctx context.Context, ids map[record.TaskID]bool, commit bool) (stopped []*task.Task, err error) {
-	err = w.do(ctx, func(context.Context) error {
-		var leaving []*running
-		for _, r := range w.tasks {
-			if ids[r.task.ID()] {
-				leaving = append(leaving, r)
-			}
-		}
-		if commit {
-			w.commitNow(ctx, leaving)
-		} else if w.inflight != nil && w.inflight.includes(leaving) {
-			// Its outcome is somebody else's business now, but the batches it is sending are still the tasks'.
-			w.await(ctx)
-		}
-		for _, r := range leaving {
-			w.leave(r)
-			w.remove(r)
-			if r.task.Dirty() || r.task.InFlight() {
-				err := r.task.Rollback(r.committed)
-				if err != nil {
-					w.cfg.Logger.Error("cannot roll back", slog.String("task", r.task.ID().String()), slog.Any("error", err))
-				}
-			}
-			stopped = append(stopped, r.task)
-		}
-		return nil
-	})
-	return stopped, err
 }
 
 // remove forgets a task and stops fetching for it.
