@@ -41,8 +41,8 @@ const (
 	without   standing = iota
 	stale              // local state that nobody follows: it is old, or its position is not known
 	following          // a standby that has not caught up
-	current            // a standby that has caught up
-	home               // local state that nobody follows but that has caught up: who ran the task just now is back
+	current            // a standby, or local state, that has caught up
+	home               // local state that has caught up, of a member that has just come: it ran the task and is back
 	warming            // a warm-up in progress
 	warm               // a warm-up that has caught up
 	standings
@@ -159,7 +159,10 @@ func (c *cluster) readHolders(number map[record.TaskID]int) {
 		}
 		for _, id := range m.Previous {
 			if h := at(id); h != nil && h.lag <= c.AcceptableLag {
-				h.standing = home
+				h.standing = current
+				if m.Generation < 0 {
+					h.standing = home
+				}
 			}
 		}
 		for _, id := range m.Following {

@@ -39,7 +39,8 @@ func (c *cluster) soonest(t, target int, load []int) int {
 	}
 	for _, h := range c.holders[t] {
 		switch {
-		case !h.ready() && !h.open, h.member == target:
+		case h.member == target, !h.ready() && !h.open:
+		case !h.open && h.standing != home && best.open: // who has just given the task up does not get it back
 		case h.ready() && best.ready():
 			if c.compareLoad(load, h.member, best.member) < 0 {
 				best = h
