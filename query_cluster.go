@@ -82,15 +82,15 @@ func newClusterCache(c clock.Clock, look func(ctx context.Context) (*cluster, er
 
 // get returns what is known. Anything as of before since has proved wrong: it is returned only if the look fails.
 func (c *clusterCache) get(ctx context.Context, since time.Time) (*cluster, error) {
-	known, err, fresh, wrong := c.state(since)
-	if fresh {
-		return known, err
+	s := c.state(since)
+	if s.fresh {
+		return s.known, s.err
 	}
-	if known != nil && !wrong {
+	if !s.wrong {
 		select {
 		case c.gate <- struct{}{}:
 		default:
-			return known, nil // somebody looks already
+			return s.known, nil // somebody looks already
 		}
 	} else {
 		select {
@@ -100,12 +100,12 @@ func (c *clusterCache) get(ctx context.Context, since time.Time) (*cluster, erro
 		}
 	}
 	defer func() { <-c.gate }()
-	if known, err, fresh, wrong = c.state(since); fresh {
-		return known, err
+	if s = c.state(since); s.fresh {
+		return s.known, s.err
 	}
 	began := c.clock.Now()
 	timeout := clusterTimeout
-	if known != nil && !wrong {
+	if !s.wrong {
 		timeout = clusterPeek
 	}
 	bounded, cancel := context.WithTimeout(ctx, timeout)
@@ -113,6 +113,9 @@ func (c *clusterCache) get(ctx context.Context, since time.Time) (*cluster, erro
 	found, err := c.look(bounded)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err != nil && ctx.Err() != nil && c.mu.known == nil {
+		return nil, err // it is the asker who had no time: the next one looks at once
+	}
 	c.mu.looked, c.mu.err = began, err
 	if err == nil {
 		c.mu.known = found
@@ -123,18 +126,23 @@ func (c *clusterCache) get(ctx context.Context, since time.Time) (*cluster, erro
 	return nil, err
 }
 
-// state returns what is known, whether no look is due, and whether it has proved wrong.
-func (c *clusterCache) state(since time.Time) (known *cluster, err error, fresh, wrong bool) { //nolint:revive // of the look
+// clusterState is what is known, or why nothing is; whether it has proved wrong, and whether no look is due.
+type clusterState struct {
+	known        *cluster
+	err          error
+	wrong, fresh bool
+}
+
+func (c *clusterCache) state(since time.Time) clusterState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	age := c.clock.Since(c.mu.looked)
-	known, err = c.mu.known, c.mu.err
-	wrong = known == nil || c.mu.looked.Before(since)
-	if known != nil {
-		err = nil
+	s := clusterState{known: c.mu.known, wrong: c.mu.known == nil || c.mu.looked.Before(since)}
+	if s.known == nil {
+		s.err = c.mu.err
 	}
-	fresh = !c.mu.looked.IsZero() && (age < clusterAgeMin || !wrong && age < clusterAgeMax)
-	return known, err, fresh, wrong
+	age := c.clock.Since(c.mu.looked)
+	s.fresh = !c.mu.looked.IsZero() && (age < clusterAgeMin || !s.wrong && age < clusterAgeMax)
+	return s
 }
 
 // lookUpCluster asks the group's coordinator, with one request.
