@@ -90,7 +90,8 @@ type Config struct {
 	// bytes.
 	ClientTags map[string]string
 	// ApplicationServer is the host:port under which other instances and clients reach this one for queries
-	// (application.server). Defaults to none.
+	// (application.server): a server of yours listens there, with App.QueryHandler. Queries are then answered wherever a
+	// key lives. Defaults to none.
 	ApplicationServer string
 	// QueryTransport sends this instance's queries to others: for credentials, TLS, limits or traces of your own. Defaults
 	// to one with keep-alive. QueryScheme is "http", the default, or "https".
