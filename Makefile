@@ -40,6 +40,12 @@ crash: ## kill -9, stop and broker kills under load on a real Kafka (needs java 
 	bench/crash.sh stop
 	bench/crash.sh broker
 
+.PHONY: query
+query: ## queries through restarts, kills and zombies on a real Kafka (needs java and mvn, six minutes)
+	bench/query.sh restart
+	bench/query.sh kill
+	bench/query.sh stop
+
 .PHONY: soak
 soak: ## twenty minutes of load; checks disk, memory and goroutines (needs java and mvn)
 	bench/soak.sh

@@ -42,6 +42,9 @@ type App struct {
 		// checkpoints counts over all incarnations.
 		checkpoints checkpointCounts
 	}
+	// cluster is what is known of the other instances, and remote asks them, over all incarnations.
+	cluster *clusterCache
+	remote  *remote
 	// spoiled are the snapshots that tasks failed with, over all incarnations.
 	spoiled worker.Spoiled
 	// workers is how many there are to be; changing is held by who changes that.
@@ -87,6 +90,8 @@ func New(t Topology, cfg Config) (*App, error) {
 	}
 	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{}), controlFrom: -1}
 	a.workers.n.Store(int64(cfg.Workers))
+	a.cluster = newClusterCache(a.clock, a.lookUpCluster)
+	a.remote = newRemote(cfg.QueryTransport, cfg.QueryScheme, a.clock)
 	return a, nil
 }
 
@@ -160,6 +165,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.mu.cancel = cancel
 	a.mu.Unlock()
 	defer close(a.done)
+	defer a.remote.close()
 	err := a.runUntilDone(ctx)
 	if err != nil {
 		a.become(Failed)

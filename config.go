@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -90,8 +91,13 @@ type Config struct {
 	// bytes.
 	ClientTags map[string]string
 	// ApplicationServer is the host:port under which other instances and clients reach this one for queries
-	// (application.server). Defaults to none.
+	// (application.server): a server of yours listens there, with App.QueryHandler. Queries are then answered wherever a
+	// key lives. Defaults to none.
 	ApplicationServer string
+	// QueryTransport sends this instance's queries to others: for credentials, TLS, limits or traces of your own. Defaults
+	// to one with keep-alive. QueryScheme is "http", the default, or "https".
+	QueryTransport http.RoundTripper
+	QueryScheme    string
 
 	// AutoOffsetReset says where to start without a committed offset (auto.offset.reset): processor.ResetEarliest, the
 	// default, ResetLatest, or ResetNone, which fails.
@@ -237,6 +243,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.ReplicationFactor, -1)
 	def(&c.RestoreParallel, 2*c.Workers)
 	def(&c.ClientID, c.ApplicationID)
+	def(&c.QueryScheme, schemeDefault)
 	def(&c.MaxWarmupReplicas, defaultMaxWarmupReplicas)
 	def(&c.AcceptableRecoveryLag, defaultRecoveryLag)
 	def(&c.AutoOffsetReset, processor.ResetEarliest)
@@ -377,6 +384,9 @@ func (c *Config) validateScaling(bad func(field string, value any, hint string))
 		if _, ok := c.ClientTags[tag]; !ok {
 			bad("RackAwareTags", fmt.Sprintf("%q", tag), "want the names of tags in ClientTags")
 		}
+	}
+	if c.QueryScheme != "" && c.QueryScheme != schemeDefault && c.QueryScheme != "https" {
+		bad("QueryScheme", fmt.Sprintf("%q", c.QueryScheme), "want http or https")
 	}
 	if c.ApplicationServer == "" {
 		return

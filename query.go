@@ -2,149 +2,131 @@ package tidemark
 
 import (
 	"context"
-	"fmt"
 	"iter"
 
-	"github.com/tidemarkio/tidemark/processor/task"
-	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/serde"
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// Reader reads a key-value store of a running App from any goroutine (Kafka Streams' interactive queries): the store of
-// a table, of an aggregation without windows, of AddStore with store.KeyValueSpec, or a global one. Make it with
-// [Query].
+// Reader reads a key-value store of an application from any goroutine (Kafka Streams' interactive queries): the store of
+// a table, of an aggregation without windows, of AddStore with store.KeyValueSpec, or a global one. Make it with [Query]
+// or [QueryFrom].
 //
-// It sees what is committed, of the partitions that this instance processes; a global store is whole everywhere. A
-// question is answered by the worker that has the partition, between two steps: the data path has no lock for it. It
-// waits for that until ctx ends.
+// It sees what is committed. With Config.ApplicationServer a key is read wherever it lives: here, or from the instance
+// that has it, over HTTP; without, what is not on this instance is a [*NotHereError]. A global store is whole
+// everywhere.
+//
+// A question is answered by the worker that has the partition, between two of its steps: the data path has no lock for
+// it. While a task moves or restarts the question is asked again, until the context ends or the time of RetryFor; then
+// it is an [*UnavailableError]. An answer is always one that the owner of the task gave, of everything that was
+// committed at that moment, or of a standby if Stale allows it.
 type Reader[K, V any] struct {
-	app       *App
-	store     string
-	partition int32 // anyPartition: by the key
+	options[*Reader[K, V]]
+	typed[K, V]
 }
-
-// anyPartition leaves the choice to the key.
-const anyPartition int32 = -1
 
 // Query returns a reader of a key-value store by its name, the one that As or AddStore gave. Whether there is such a
 // store, of these types, shows with the first question.
 func Query[K, V any](a *App, storeName string) *Reader[K, V] {
-	return &Reader[K, V]{app: a, store: storeName, partition: anyPartition}
+	return newReader(newQuery(a, nil, storeName, store.TypeKeyValue, store.TypeTTLKeyValue), typed[K, V]{})
 }
 
-// Partition returns a reader of one partition: for stores whose keys are not partitioned by their bytes, as where a
-// topic upstream has a partitioner of its own.
-func (r *Reader[K, V]) Partition(partition int32) *Reader[K, V] {
-	return &Reader[K, V]{app: r.app, store: r.store, partition: partition}
+// QueryFrom is [Query] in a process without an App of the application. The serdes must be those of the store.
+func QueryFrom[K, V any](
+	c *QueryClient, storeName string, key serde.Serde[K], value serde.Serde[V],
+) *Reader[K, V] {
+	q := newQuery(nil, c, storeName, store.TypeKeyValue, store.TypeTTLKeyValue)
+	return newReader(q, typed[K, V]{&store.Serdes[K, V]{Key: key, Value: value}})
 }
 
-// NotHereError says that this instance cannot answer about a store: it does not process the partition, or not yet.
-type NotHereError struct {
-	Store     string
-	Partition int32 // -1: it has no partition of the store
-	State     State
+func newReader[K, V any](q query, t typed[K, V]) *Reader[K, V] {
+	r := &Reader[K, V]{typed: t}
+	r.query, r.with = q, func(q query) *Reader[K, V] { return newReader(q, t) }
+	return r
 }
 
-// Error names the store, the partition and what to do.
-func (e *NotHereError) Error() string {
-	what := "no partition of it is"
-	if e.Partition != anyPartition {
-		what = fmt.Sprintf("partition %d is not, or not yet,", e.Partition)
-	}
-	return fmt.Sprintf("tidemark: store %q: %s on this instance (%s): ask the others, or again when the tasks have "+
-		"settled", e.Store, what, e.State)
+// Answer is a value, and where it comes from.
+type Answer[V any] struct {
+	QueryInfo
+
+	Value     V
+	Timestamp int64 // in milliseconds since the Unix epoch
+	Found     bool
 }
 
-// Get returns the value of k as of the last commit. A key whose partition is elsewhere is a [*NotHereError].
+// Get returns the value of k.
 func (r *Reader[K, V]) Get(ctx context.Context, k K) (v V, found bool, err error) {
-	v, _, found, err = r.GetWithTimestamp(ctx, k)
-	return v, found, err
+	a, err := r.Ask(ctx, k)
+	return a.Value, a.Found, err
 }
 
-// GetWithTimestamp returns the value of k as of the last commit, and its timestamp.
+// GetWithTimestamp returns the value of k, and its timestamp.
 func (r *Reader[K, V]) GetWithTimestamp(ctx context.Context, k K) (v V, timestamp int64, found bool, err error) {
-	read := func(s keyValueReader[K, V]) error {
-		v, timestamp, found, err = s.GetWithTimestamp(k)
-		return err
-	}
-	if ok, err := readGlobal(r.app, r.store, read); ok || err != nil {
-		return v, timestamp, found, err
-	}
-	err = readByKey(ctx, r.app, r.store, r.partition, k, committedKeyValue[K, V],
-		func(s store.CommittedKeyValue[K, V]) error { return read(s) })
-	return v, timestamp, found, err
+	a, err := r.Ask(ctx, k)
+	return a.Value, a.Timestamp, a.Found, err
 }
 
-// Range yields the entries with lo <= key <= hi that this instance has: partition by partition, each in key order.
-// Every page is as of the last commit then; one that moves away in between ends the loop with a [*NotHereError].
+// Ask returns the value of k, and who says so.
+func (r *Reader[K, V]) Ask(ctx context.Context, k K) (a Answer[V], err error) {
+	rows, info, err := r.askKey(ctx, &r.query, k, store.Question{Kind: store.AskKey})
+	a.QueryInfo = info
+	if err != nil || len(rows) == 0 {
+		return a, err
+	}
+	a.Value, err = r.value(&r.query, rows[0])
+	a.Timestamp, a.Found = rows[0].Timestamp, err == nil
+	return a, err
+}
+
+// Range yields the entries with lo <= key <= hi: partition by partition, each in the order of the keys' bytes. Without
+// Config.ApplicationServer these are the partitions of this instance.
+//
+// Every page of some hundred entries is as of the last commit of its task then.
 func (r *Reader[K, V]) Range(ctx context.Context, lo, hi K) iter.Seq2[store.KeyValueEntry[K, V], error] {
-	return r.entries(ctx, &lo, &hi)
+	return r.scan(ctx, &lo, &hi, store.Question{Kind: store.AskKeys})
 }
 
-// All yields all entries that this instance has, as [Reader.Range] does.
+// ReverseRange is Range from hi down to lo, within each partition.
+func (r *Reader[K, V]) ReverseRange(ctx context.Context, lo, hi K) iter.Seq2[store.KeyValueEntry[K, V], error] {
+	return r.scan(ctx, &lo, &hi, store.Question{Kind: store.AskKeys, Reverse: true})
+}
+
+// All yields all entries, as [Reader.Range] does.
 func (r *Reader[K, V]) All(ctx context.Context) iter.Seq2[store.KeyValueEntry[K, V], error] {
-	return r.entries(ctx, nil, nil)
+	return r.scan(ctx, nil, nil, store.Question{Kind: store.AskKeys})
 }
 
-// queryPage is how many entries a worker looks up at a time, between two of its steps.
-const queryPage = 256
+// ReverseAll yields all entries, as [Reader.ReverseRange] does.
+func (r *Reader[K, V]) ReverseAll(ctx context.Context) iter.Seq2[store.KeyValueEntry[K, V], error] {
+	return r.scan(ctx, nil, nil, store.Question{Kind: store.AskKeys, Reverse: true})
+}
 
-func (r *Reader[K, V]) entries(ctx context.Context, lo, hi *K) iter.Seq2[store.KeyValueEntry[K, V], error] {
-	return func(yield func(store.KeyValueEntry[K, V], error) bool) {
-		var none store.KeyValueEntry[K, V]
-		probe := func(keyValueReader[K, V]) error { return nil }
-		global, err := readGlobal(r.app, r.store, probe)
-		ids := []record.TaskID{{}}
-		if err == nil && !global {
-			ids, err = r.app.tasksHere(r.store, r.partition)
-		}
-		if err != nil {
-			yield(none, err)
-			return
-		}
-		for _, id := range ids {
-			var after []byte
-			for more := true; more; more = after != nil {
-				var page []store.KeyValueEntry[K, V]
-				read := func(s keyValueReader[K, V]) (err error) {
-					page, after, err = s.Page(lo, hi, after, queryPage)
-					return err
-				}
-				if global {
-					_, err = readGlobal(r.app, r.store, read)
-				} else {
-					err = r.app.readTask(ctx, r.store, id, func(t *task.Task) error {
-						s, err := committedKeyValue[K, V](t, r.store)
-						if err != nil {
-							return err
-						}
-						return read(s)
-					})
-				}
-				if err != nil {
-					yield(none, err)
-					return
-				}
-				for _, e := range page {
-					if !yield(e, nil) {
-						return
-					}
-				}
-			}
-		}
+// Prefix yields the entries whose encoded keys begin with these bytes, as [Reader.Range] does (Kafka Streams'
+// prefixScan).
+func (r *Reader[K, V]) Prefix(ctx context.Context, prefix []byte) iter.Seq2[store.KeyValueEntry[K, V], error] {
+	if prefix == nil {
+		prefix = []byte{}
 	}
+	return r.scan(ctx, nil, nil, store.Question{Kind: store.AskKeys, Prefix: true, Lo: prefix})
 }
 
-// keyValueReader is what a Reader reads: the committed layer of a task's store, or a view of a global one.
-type keyValueReader[K, V any] interface {
-	GetWithTimestamp(k K) (v V, timestamp int64, found bool, err error)
-	Page(lo, hi *K, after []byte, limit int) (page []store.KeyValueEntry[K, V], next []byte, err error)
-}
-
-func committedKeyValue[K, V any](t *task.Task, name string) (store.CommittedKeyValue[K, V], error) {
-	s, err := typedStore[*store.KeyValue[K, V]](t, name)
-	if err != nil {
-		return store.CommittedKeyValue[K, V]{}, err
+// Count returns how many entries there are. It looks at every one of them, but sends none: a task of a million takes a
+// second or so (Kafka Streams' approximateNumEntries is an estimate).
+func (r *Reader[K, V]) Count(ctx context.Context) (n int64, err error) {
+	if _, err := r.serdes(&r.query); err != nil {
+		return 0, err
 	}
-	return s.Committed(), nil
+	w := store.Question{Kind: store.AskCount, Limit: queryLimitMax}
+	err = r.each(ctx, w, func(p reply) bool { n += p.page.Count; return true })
+	return n, err
+}
+
+func (r *Reader[K, V]) scan(
+	ctx context.Context, lo, hi *K, w store.Question,
+) iter.Seq2[store.KeyValueEntry[K, V], error] {
+	return scanWith(ctx, &r.query, &r.typed, lo, hi, w, func(row store.Row) (e store.KeyValueEntry[K, V], err error) {
+		e.Timestamp = row.Timestamp
+		e.Key, e.Value, err = r.entry(&r.query, row)
+		return e, err
+	})
 }

@@ -16,7 +16,7 @@ build() {
   mvn -q -B -Dstyle.color=never -f "$bench/peer/pom.xml" compile
   (cd "$bench/.." && go build -o "$WORK/bin/" ./bench/floor ./bench/summary)
   if [[ " $* " == *" tidemark "* ]]; then
-    (cd "$bench/.." && go build -o "$WORK/bin/" ./bench/streams)
+    (cd "$bench/.." && go build -o "$WORK/bin/" ./bench/streams ./bench/query)
   fi
 }
 

@@ -73,8 +73,8 @@ func makeKeyValue[K, V any](
 func KeyValueSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) Spec {
 	return Spec{
 		Name: name, Type: TypeKeyValue, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		KeyWindows: serde.WindowBytes(key),
-		New:        NewKeyValue(name, key, value),
+		KeyWindows: serde.WindowBytes(key), Serdes: Serdes[K, V]{key, value},
+		New: NewKeyValue(name, key, value),
 		NewGlobal: func(env Env, changes *atomic.Uint64) (Store, error) {
 			rows, err := makeKeyValue(name, key, value, env)
 			if err != nil {

@@ -35,7 +35,7 @@ type SessionConfig struct {
 func SessionSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c SessionConfig) Spec {
 	return Spec{
 		Name: name, Type: TypeSession, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		KeyWindows: serde.WindowBytes(key), Retention: c.Retention,
+		KeyWindows: serde.WindowBytes(key), Retention: c.Retention, Serdes: Serdes[K, V]{key, value},
 		New: func(env Env) (Store, error) {
 			t, err := newTimed(name, env, key, value, timedConfig{
 				retention: c.Retention, more: true, index: c.TimeIndex,
@@ -85,12 +85,12 @@ func (s *Session[K, V]) RemoveWithTimestamp(k K, w record.Window, timestamp int6
 //
 // The loop body may write to the store: writes ahead of the position may be seen, those behind it are not.
 func (s *Session[K, V]) FindSessions(k K, earliestEnd, latestStart int64) iter.Seq2[SessionEntry[K, V], error] {
-	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, false, false), latestStart)
+	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, false), latestStart)
 }
 
 // BackwardFindSessions is FindSessions by descending end.
 func (s *Session[K, V]) BackwardFindSessions(k K, earliestEnd, latestStart int64) iter.Seq2[SessionEntry[K, V], error] {
-	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, true, false), latestStart)
+	return sessionEntries(s.ofKey(k, earliestEnd, timeMax, true), latestStart)
 }
 
 // FetchKey yields all sessions of k, by ascending end.
@@ -101,7 +101,7 @@ func (s *Session[K, V]) FetchKey(k K) iter.Seq2[SessionEntry[K, V], error] {
 // FetchEnded yields the sessions of all keys that end between from and to, both included, by segment of time, key and
 // end.
 func (s *Session[K, V]) FetchEnded(from, to int64) iter.Seq2[SessionEntry[K, V], error] {
-	return sessionEntries(s.all(from, to, false, false), timeMax)
+	return sessionEntries(s.all(from, to, false), timeMax)
 }
 
 // FetchByEnd yields the sessions of all keys that end between from and to, both included, by end, the bytes of the key,

@@ -65,6 +65,8 @@ type Spec struct {
 	// They are for descriptions, and for the comparison of two versions of a program.
 	Type                 string
 	KeySerde, ValueSerde string
+	// Serdes are a [Serdes] of the types of keys and values, for who reads the store from outside; nil if nobody can.
+	Serdes any
 	// SourceTopic is the input topic that serves as the changelog; "" if the store has one of its own, or none. Nothing
 	// is written to it by the store.
 	SourceTopic string

@@ -295,20 +295,19 @@ type row[K, V any] struct {
 	timestamp int64
 }
 
-// ofKey yields the rows of k with from <= time <= to, in the order of their times; with committed as of the last
-// commit.
-func (s *timed[K, V]) ofKey(k K, from, to int64, reverse, committed bool) iter.Seq2[row[K, V], error] {
+// ofKey yields the rows of k with from <= time <= to, in the order of their times.
+func (s *timed[K, V]) ofKey(k K, from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
 		if err := s.usable(); err != nil {
 			yield(row[K, V]{}, err)
 			return
 		}
-		from, to := s.alive(from, to, committed)
+		from, to := s.alive(from, to, false)
 		if from > to {
 			return
 		}
 		if s.next != nil {
-			s.ofKeyOnGrid(k, from, to, reverse, committed, yield)
+			s.ofKeyOnGrid(k, from, to, reverse, yield)
 			return
 		}
 		encoded, err := s.encode(k, 0, 0)
@@ -334,7 +333,7 @@ func (s *timed[K, V]) ofKey(k K, from, to int64, reverse, committed bool) iter.S
 		for segment := first; ; segment += step {
 			binary.BigEndian.PutUint64(lo[prefix:], uint64(segment))
 			binary.BigEndian.PutUint64(hi[prefix:], uint64(segment))
-			for at, err := range s.data.scanLayers(lo, hi, reverse, committed, from <= s.below) {
+			for at, err := range s.data.scanLayers(lo, hi, reverse, false, from <= s.below) {
 				if err == nil && len(at.key) != size {
 					continue // of a longer key that begins with these bytes
 				}
@@ -363,12 +362,8 @@ func (s *timed[K, V]) alive(from, to int64, committed bool) (int64, int64) {
 func (s *timed[K, V]) top(now int64) int64 { return max(now, s.observed.latestBefore) }
 
 func (s *timed[K, V]) ofKeyOnGrid(
-	k K, from, to int64, reverse, committed bool, yield func(row[K, V], error) bool,
+	k K, from, to int64, reverse bool, yield func(row[K, V], error) bool,
 ) {
-	get := s.get
-	if committed {
-		get = s.getCommitted
-	}
 	var times []int64
 	for t, last := s.next(from), from-1; t > last && t <= to; t = s.next(t + 1) { // behind the end of time it wraps
 		times, last = append(times, t), t
@@ -377,7 +372,7 @@ func (s *timed[K, V]) ofKeyOnGrid(
 		slices.Reverse(times)
 	}
 	for _, t := range times {
-		v, ts, found, err := get(k, t, 0)
+		v, ts, found, err := s.get(k, t, 0)
 		if (found || err != nil) && (!yield(row[K, V]{key: k, time: t, value: v, timestamp: ts}, err) || err != nil) {
 			return
 		}
@@ -386,13 +381,13 @@ func (s *timed[K, V]) ofKeyOnGrid(
 
 // all yields the rows with from <= time <= to, in the order of their keys in the store: by time and key on a grid, by
 // segment, key and time otherwise.
-func (s *timed[K, V]) all(from, to int64, reverse, committed bool) iter.Seq2[row[K, V], error] {
+func (s *timed[K, V]) all(from, to int64, reverse bool) iter.Seq2[row[K, V], error] {
 	return func(yield func(row[K, V], error) bool) {
 		if err := s.usable(); err != nil {
 			yield(row[K, V]{}, err)
 			return
 		}
-		from, to := s.alive(from, to, committed)
+		from, to := s.alive(from, to, false)
 		if from > to {
 			return
 		}
@@ -403,7 +398,7 @@ func (s *timed[K, V]) all(from, to int64, reverse, committed bool) iter.Seq2[row
 		bound := func(n int64) []byte {
 			return binary.BigEndian.AppendUint64(slices.Clone(s.data.prefix), uint64(n))
 		}
-		for at, err := range s.data.scanLayers(bound(lo), bound(hi+1), reverse, committed, from <= s.below) {
+		for at, err := range s.data.scanLayers(bound(lo), bound(hi+1), reverse, false, from <= s.below) {
 			var r row[K, V]
 			if err == nil {
 				if r, err = s.decode(at); err == nil && (r.time < from || r.time > to) {

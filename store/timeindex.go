@@ -109,7 +109,7 @@ func (s *timed[K, V]) settleIndex() error {
 // byTime yields the rows with from <= time <= to in the order of time, key and more.
 func (s *timed[K, V]) byTime(from, to int64) iter.Seq2[row[K, V], error] {
 	if s.next != nil {
-		return s.all(from, to, false, false) // they lie so
+		return s.all(from, to, false) // they lie so
 	}
 	return func(yield func(row[K, V], error) bool) {
 		if s.index == nil {

@@ -84,7 +84,7 @@ func VersionedSpec[K, V any](
 ) Spec {
 	return Spec{
 		Name: name, Type: TypeVersioned, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		KeyWindows: serde.WindowBytes(key), HistoryRetention: history,
+		KeyWindows: serde.WindowBytes(key), HistoryRetention: history, Serdes: Serdes[K, V]{key, value},
 		New: func(env Env) (Store, error) { return newVersioned(name, env, key, value, history) },
 	}
 }

@@ -54,7 +54,7 @@ type WindowConfig struct {
 func WindowSpec[K, V any](name string, key serde.Serde[K], value serde.Serde[V], c WindowConfig) Spec {
 	return Spec{
 		Name: name, Type: TypeWindow, KeySerde: typeOf(key), ValueSerde: typeOf(value),
-		KeyWindows: serde.WindowBytes(key), Rows: c.rows(), Retention: c.Retention,
+		KeyWindows: serde.WindowBytes(key), Rows: c.rows(), Retention: c.Retention, Serdes: Serdes[K, V]{key, value},
 		New: func(env Env) (Store, error) { return newWindow(name, env, key, value, c) },
 	}
 }
@@ -154,23 +154,23 @@ func (s *Window[K, V]) Update(
 //
 // The loop body may write to the store: writes ahead of the position may be seen, those behind it are not.
 func (s *Window[K, V]) FetchRange(k K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.ofKey(k, from, to, false, false))
+	return windowEntries(s.ofKey(k, from, to, false))
 }
 
 // BackwardFetchRange is FetchRange by descending start.
 func (s *Window[K, V]) BackwardFetchRange(k K, from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.ofKey(k, from, to, true, false))
+	return windowEntries(s.ofKey(k, from, to, true))
 }
 
 // FetchAll yields the rows of all keys with from <= start <= to: by start and key with Grid, otherwise by segment of
 // time, key and start.
 func (s *Window[K, V]) FetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.all(from, to, false, false))
+	return windowEntries(s.all(from, to, false))
 }
 
 // BackwardFetchAll is FetchAll in reverse.
 func (s *Window[K, V]) BackwardFetchAll(from, to int64) iter.Seq2[WindowEntry[K, V], error] {
-	return windowEntries(s.all(from, to, true, false))
+	return windowEntries(s.all(from, to, true))
 }
 
 // FetchByStart yields the rows of all keys with from <= start <= to, by start and the bytes of the key. It needs Grid,

@@ -41,7 +41,8 @@ func newApp(o options, args measure.Args, h hooks) (*tidemark.App, error) {
 				h.running()
 			}
 		},
-		RestoreListener: tidemark.RestoreListener{OnEnd: func(e tidemark.RestoreEnd) { h.restored(e.Records) }},
+		ApplicationServer: args.Get("query-addr", ""),
+		RestoreListener:   tidemark.RestoreListener{OnEnd: func(e tidemark.RestoreEnd) { h.restored(e.Records) }},
 	}
 	if o.mode == "alo" {
 		config.ProcessingGuarantee = eos.AtLeastOnce

@@ -7,11 +7,12 @@
 //	        [--broker-pid PID] [--dist D] [--keys N] [--groups N] [--log LEVEL]
 //	        [--checkpoint-ms N] [--checkpoint-dir DIR] [--incremental BOOL] [--unaligned BOOL]
 //	        [--checkpoint-lazy BOOL]
+//	        [--query-addr HOST:PORT] [--standbys N]
 //	        [--serve true] [--debug-addr HOST:PORT] [--cpu-profile FILE] [--trace FILE]
 //
 // Batch (default): runs until every input and repartition partition is committed to its end, prints one JSON line,
 // closes. With --serve true it prints "STATE RUNNING" when it processes, "RESTORED n" after a store was restored from
-// its changelog, and runs until SIGTERM or SIGINT. --debug-addr serves /stats and pprof.
+// its changelog, and runs until SIGTERM or SIGINT. --debug-addr serves /stats and pprof, --query-addr queries.
 //
 // The state lies in <state-dir>/<app-id>. Each process of an application needs a state directory of its own.
 package main

@@ -127,11 +127,15 @@ func serve(ctx context.Context, o options, args measure.Args) error {
 	if err != nil {
 		return err
 	}
+	stop, err := serveQueries(app, args)
+	if err != nil {
+		return err
+	}
 	err = app.Run(ctx)
 	if err != nil {
 		fmt.Println("STATE ERROR")
 	}
-	return errors.Join(err, app.Close())
+	return errors.Join(err, app.Close(), stop())
 }
 
 // batch runs until all input is committed and prints the result.

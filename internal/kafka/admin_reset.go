@@ -11,33 +11,11 @@ import (
 // GroupState returns the state of a consumer group, as the broker names it, and how many members it has. A group that
 // does not exist is "Dead".
 func (a *Admin) GroupState(ctx context.Context, group string) (state string, members int, err error) {
-	err = retry(ctx, defaultBackoff(), func() error {
-		broker, err := a.client.coordinator(ctx, sarama.CoordinatorGroup, group)
-		if err != nil {
-			return err
-		}
-		res, err := callBroker(ctx, a.conns, broker, (*sarama.Broker).DescribeGroups,
-			&sarama.DescribeGroupsRequest{Groups: []string{group}})
-		if err != nil {
-			return err
-		}
-		if len(res.Groups) != 1 {
-			return errUnknownInternal
-		}
-		g := res.Groups[0]
-		if staleCoordinator(g.Err) {
-			a.client.forgetCoordinator(sarama.CoordinatorGroup, group)
-		}
-		if g.Err != sarama.ErrNoError && g.Err != sarama.ErrGroupIDNotFound {
-			return g.Err
-		}
-		state, members = g.State, len(g.Members)
-		return nil
-	})
+	g, err := a.describe(ctx, group)
 	if err != nil {
 		return "", 0, adminError(fmt.Sprintf("describe group %q", group), "DESCRIBE on this group", err)
 	}
-	return state, members, nil
+	return g.State, len(g.Members), nil
 }
 
 // DeleteTopics deletes topics and returns when the metadata does not show them any more. One that does not exist is no

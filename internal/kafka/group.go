@@ -311,3 +311,14 @@ func (s *session) owned() []record.TopicPartition {
 	}
 	return s.handler.Owned()
 }
+
+// ConfirmedUntil returns until when nobody else can have got our partitions: a session timeout behind the last request
+// that the coordinator answered well was sent. Zero: we are no member.
+func (g *Group) ConfirmedUntil() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.generation < 0 {
+		return time.Time{}
+	}
+	return g.mu.confirmed.Add(g.conf.SessionTimeout)
+}

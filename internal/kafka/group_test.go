@@ -357,12 +357,25 @@ func TestGroupSessionExpires(t *testing.T) {
 	gt := shortSession(t)
 	a := gt.member("a")
 	a.await(2)
+	require.False(t, a.group.ConfirmedUntil().IsZero())
 	fault := gt.env.fake.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.CoordinatorLoadInProgress, Count: -1,
 	})
+	beats := gt.env.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Count: -1, Observe: true})
+	require.NoError(t, beats.Wait(testContext(t), 1))
+	confirmed := a.group.ConfirmedUntil()
 	require.ErrorIs(t, awaitError(t, a.lost), errSessionExpired)
+	require.False(t, time.Now().Before(confirmed), "what nobody confirms is not prolonged")
 	fault.Remove()
 	a.await(2)
+	require.True(t, a.group.ConfirmedUntil().After(confirmed))
+}
+
+// TestGroupIsNotConfirmedBefore: who is no member has nothing to be confirmed.
+func TestGroupIsNotConfirmedBefore(t *testing.T) {
+	g, err := NewGroup(nil, GroupConfig{GroupID: "g"})
+	require.NoError(t, err)
+	require.True(t, g.ConfirmedUntil().IsZero())
 }
 
 // TestGroupExpiresDuringHandOver: Assigned hangs and the membership ends meanwhile; the context tells it.

@@ -15,6 +15,8 @@ import (
 const (
 	// stepRecords is how many records a task may process before the worker looks at commits and other tasks.
 	stepRecords = 1024
+	// pollEvents is how many events are taken before tasks step: whoever asks without end must not stop them.
+	pollEvents = 1024
 	// idleWait bounds the wait of an idle worker; anything that happens wakes it earlier.
 	idleWait = 100 * time.Millisecond
 )
@@ -80,9 +82,9 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 	return worked || w.inflight != before, err
 }
 
-// poll takes everything that waits in channels, without waiting itself.
+// poll takes what waits in channels, without waiting itself.
 func (w *Worker) poll(ctx context.Context) error {
-	for {
+	for range pollEvents {
 		select {
 		case c := <-w.commands:
 			c.done <- c.run(ctx)
@@ -101,6 +103,7 @@ func (w *Worker) poll(ctx context.Context) error {
 			return nil
 		}
 	}
+	return nil
 }
 
 // wait blocks until something arrives or the timer fires.

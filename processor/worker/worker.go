@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -252,24 +251,3 @@ func (w *Worker) Snapshot(ctx context.Context) (s Snapshot, err error) {
 func (w *Worker) EndTransaction(ctx context.Context) error { return w.committer.settleLast(ctx) }
 
 func (w *Worker) name() string { return fmt.Sprintf("worker %d", w.cfg.Index) }
-
-// ErrNoTask says that the worker does not have the task, or not any more.
-var ErrNoTask = errors.New("worker: the task is not here")
-
-// Read runs fn with a task, between two of its steps: it waits for the worker to come by, at most until ctx ends. fn
-// must be quick and change nothing. Its error, or panic, is the caller's and not the worker's.
-func (w *Worker) Read(ctx context.Context, id record.TaskID, fn func(t *task.Task) error) error {
-	return w.do(ctx, func(context.Context) (err error) {
-		defer func() {
-			if r := recover(); r != nil {
-				err = fmt.Errorf("task %s: a reader panicked: %v\n%s", id, r, debug.Stack())
-			}
-		}()
-		for _, r := range w.tasks {
-			if r.task.ID() == id {
-				return fn(r.task)
-			}
-		}
-		return ErrNoTask
-	})
-}
