@@ -42,8 +42,8 @@ func (t *topics) holdBack(log *slog.Logger) {
 	}
 }
 
-// kept is how many partitions a repartition topic has for which n follow from the topics upstream. One that exists keeps
-// what it has if inputs have grown, or are gone: its records are placed by its own number, whatever that of the inputs.
+// kept is how many partitions a repartition topic has for which n follow from the topics upstream. One that exists
+// keeps what it has if inputs have grown, or are gone: its records are placed by its own number, whatever the inputs'.
 func (t *topics) kept(topic string, n int32) int32 {
 	if have := t.partitions[t.physical(topic)]; have > 0 && (have < n || n == 0) {
 		return have
@@ -66,9 +66,9 @@ func (t *topics) outgrown(cfg *Config, sub *processor.Subtopology, name string, 
 		What: fmt.Sprintf("has %d partitions, and the topology needs %d: the input topic %s", t.partitions[name], n,
 			strings.Join(grown, " and ")),
 		Hint: "the keys of its rows belong into other partitions now, so the state has to be rescaled. Nothing is lost: " +
-			"stop who writes to the inputs, run all instances with Config.IgnoreAddedPartitions and Config.Checkpointing until " +
-			"what is in the partitions of before is processed, end them with \"tidemark savepoint stop " + at + "\", write the " +
-			"state where it belongs with \"tidemark savepoint rescale <its location> " + at + " --replace\" " +
+			"stop who writes to the inputs, run all instances with Config.IgnoreAddedPartitions and Config.Checkpointing " +
+			"until what is in the partitions of before is processed, end them with \"tidemark savepoint stop " + at +
+			"\", write the state where it belongs with \"tidemark savepoint rescale <its location> " + at + " --replace\" " +
 			"(tidemark.StartFrom in Go), and run them as before. Or use a new application id",
 	}
 }

@@ -69,7 +69,8 @@ func (t *topics) changedInputs(ctx context.Context) (changed *inputsChangedError
 }
 
 // watchInputs ends the incarnation when its inputs have changed: every now and then it looks, and whenever the group
-// shows that another member knows other inputs. Brokers hear of topics at different times, so it then looks a few times.
+// shows that another member knows other inputs. Brokers hear of topics at different times, so it then looks more than
+// once.
 func (in *incarnation) watchInputs(ctx context.Context) {
 	regular := in.app.clock.NewTicker(in.app.cfg.MetadataMaxAge)
 	defer regular.Stop()

@@ -21,8 +21,8 @@ type clusterAdmin interface {
 }
 
 // resolvePatterns finds what the patterns of a plan match in the cluster: a resolved copy of the plan, which an
-// incarnation works with, and how many partitions the matched topics have. The fingerprint and the stored plan are those
-// of the plan itself, so that instances agree that have found different topics.
+// incarnation works with, and how many partitions the matched topics have. Fingerprint and stored plan are those of the
+// plan itself, so that instances agree that have found different topics.
 func resolvePatterns(
 	ctx context.Context, applicationID string, plan *processor.Plan, admin clusterAdmin,
 ) (resolved *processor.Plan, counts map[string]int32, err error) {

@@ -92,8 +92,8 @@ func planOf(m *checkpointing.Manifest) (*processor.Plan, error) {
 	return plan, nil
 }
 
-// subtopologyOf makes a sub-topology of a manifest, without stores. Of its nodes it has the sources with a pattern, which
-// will match what is there at the restore.
+// subtopologyOf makes a sub-topology of a manifest, without stores. Of its nodes it has the sources with a pattern,
+// which will match what is there at the restore.
 func subtopologyOf(
 	t checkpointing.Subtopology, plan *processor.Plan, position string,
 ) (*processor.Subtopology, error) {

@@ -210,7 +210,8 @@ func (t *topics) makeRepartitions(ctx context.Context, cfg *Config) error {
 
 // repartitionCounts returns the numbers of partitions of the topics between sub-topologies: the user's choice, or that
 // of the topics they are joined with, or the largest among the source topics of the sub-topologies that write them;
-// those may in turn be repartition topics. One that exists keeps its number when inputs grow. It fails if what must be co-partitioned is not, before anything is created.
+// those may in turn be repartition topics. One that exists keeps its number when inputs grow. It fails if what must be
+// co-partitioned is not, before anything is created.
 func (t *topics) repartitionCounts() (map[string]int32, error) {
 	want := make(map[string]int32)
 	for _, r := range t.plan.Repartitions {
