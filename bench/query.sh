@@ -91,7 +91,7 @@ start() {
   command_of tidemark
   : >"$dir/instance-$1.out"
   "${program[@]}" --state-dir "$dir/state-$1" --serve true --workload count --mode eos --commit-ms 100 \
-    --in "in-$id" --out "out-$id" --app-id "$id" --session-ms "$session_ms" --threads 1 --standbys "$standbys" \
+    --in "in-$id" --out "out-$id" --app-id "$id" --session-ms "$session_ms" --threads 1 --standby-replicas "$standbys" \
     --query-addr "$(address "$1")" >>"$dir/instance-$1.out" 2>>"$dir/instance-$1.log" &
   pids[$1]=$!
 }

@@ -9,7 +9,7 @@ import (
 
 // Fingerprint is a stable hash of the plan's structure: sub-topologies, nodes and their order, topics, stores. Two
 // plans with the same fingerprint can read each other's state and internal topics. Functions, types and the places of
-// declaration do not count.
+// declaration do not count, nor does which topics match the pattern of a source.
 func (p *Plan) Fingerprint() string {
 	f := fingerprint{sha256.New()}
 	f.add("tidemark-plan", "1") // the version of what follows
@@ -17,7 +17,11 @@ func (p *Plan) Fingerprint() string {
 		f.add("subtopology", strconv.Itoa(int(sub.ID)))
 		for _, n := range sub.Nodes {
 			f.add("node", strconv.Itoa(int(n.Kind)), n.Name)
-			f.add("topics", n.Topics...)
+			if n.Pattern != "" { // which topics match is a matter of the cluster
+				f.add("pattern", n.Pattern)
+			} else {
+				f.add("topics", n.Topics...)
+			}
 			f.add("stores", n.Stores...)
 			f.add("children", n.Children...)
 		}

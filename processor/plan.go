@@ -63,8 +63,11 @@ type Node struct {
 	// Operator is the function or method that declared the node.
 	Operator string
 	// Topics are read by a source and written by a sink (empty for a sink that chooses by record). The name of a
-	// repartition topic stands without the application id.
+	// repartition topic stands without the application id. Of a source with a Pattern they are empty until the plan is
+	// resolved, see [Plan.Resolve].
 	Topics []string
+	// Pattern is the regular expression by which a source reads topics: all whose whole names match.
+	Pattern string
 	// Chooser names the function by which a sink chooses the topic of each record; it has no Topics then.
 	Chooser string
 	// External says what system outside of Kafka a sink writes to; it has no Topics then. TwoPhase says that it prepares
@@ -138,8 +141,8 @@ type Subtopology struct {
 	ID     int32
 	Nodes  []*Node
 	Stores []*StoreSpec
-	// SourceTopics are all topics its sources read, internal ones without the application id. They must have the same
-	// number of partitions when the sub-topology is stateful.
+	// SourceTopics are all topics its sources read, internal ones without the application id; those with a pattern only
+	// if the plan is resolved. They must have the same number of partitions when the sub-topology is stateful.
 	SourceTopics []string
 	// SinkTopics are all fixed topics its sinks write.
 	SinkTopics []string

@@ -27,8 +27,9 @@ type Driver struct {
 	nowMs    int64
 	starts   int // of tasks, for the names of their transactions in other systems
 
-	failed error // why the driver stopped
-	closed bool
+	conflict error // what is wrong with a topic that was found
+	failed   error // why the driver stopped
+	closed   bool
 }
 
 // New starts a driver of what b declares. Mistakes in the topology, and errors of processors' Init, fail the test, as
@@ -94,12 +95,13 @@ func (d *Driver) physical(topic string) string {
 	return topic
 }
 
-// log returns a topic by its physical name. Every topic exists.
+// log returns a topic by its physical name. Every topic exists. It is read by who reads a topic of that name.
 func (d *Driver) log(topic string) *topicLog {
 	l, ok := d.logs[topic]
 	if !ok {
 		l = &topicLog{topic: topic}
 		d.logs[topic] = l
+		d.found(l)
 	}
 	return l
 }
@@ -418,7 +420,12 @@ func (d *Driver) do(step func() error) error {
 	case d.failed != nil:
 		return fmt.Errorf("tidemarktest: the driver has stopped (Crash starts it again): %w", d.failed)
 	}
-	d.failed = step()
+	if d.failed = d.conflict; d.failed == nil {
+		d.failed = step()
+	}
+	if d.failed == nil {
+		d.failed = d.conflict
+	}
 	return d.failed
 }
 

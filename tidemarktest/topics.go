@@ -19,17 +19,20 @@ type InputTopic[K, V any] struct {
 }
 
 // Input returns a handle to write to a topic with these serdes. It fails the test if the topology does not read the
-// topic. A record of a topic that fills a global store is in the store at once. To pipe null keys and values of types
-// without nil, use [InputTopic.PipeRecord], or [serde.Nullable].
+// topic; one that matches the pattern of a source is read from then on. A record of a topic that fills a global store
+// is in the store at once. To pipe null keys and values of types without nil, use [InputTopic.PipeRecord], or
+// [serde.Nullable].
 func Input[K, V any](
 	d *Driver, topic string, keySerde serde.Serde[K], valueSerde serde.Serde[V],
 ) *InputTopic[K, V] {
 	d.helper()
 	l := d.log(d.physical(topic))
+	d.must(d.conflict)
 	if l.reader == nil {
 		var read []string
 		for _, r := range d.runners {
 			read = append(read, r.cfg.Subtopology.SourceTopics...)
+			read = append(read, r.cfg.Subtopology.Patterns()...)
 		}
 		for _, g := range d.plan.Globals {
 			read = append(read, g.Topic())

@@ -16,6 +16,7 @@ type Builder struct {
 	storeByName  map[string]*storeDef
 	repartitions []*processor.RepartitionTopic
 	sources      map[string]*sourceDef // by topic
+	patterns     map[string]*sourceDef // by their text
 	globals      []*globalDef
 	foreignKeys  []*foreignKeyDef
 	errs         []*BuildError
@@ -37,6 +38,7 @@ func NewBuilder(opts ...BuilderOption) *Builder {
 		byName:      make(map[string]*graphNode),
 		storeByName: make(map[string]*storeDef),
 		sources:     make(map[string]*sourceDef),
+		patterns:    make(map[string]*sourceDef),
 		generated:   make(map[string]bool),
 		rules:       make(map[Optimization]bool),
 	}

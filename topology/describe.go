@@ -24,7 +24,11 @@ func Describe(p *processor.Plan) string {
 			topics := strings.Join(n.Topics, ", ")
 			switch n.Kind {
 			case processor.SourceNode:
-				fmt.Fprintf(&out, "    Source: %s (topics: [%s])\n", n.Name, topics)
+				where := "[" + topics + "]"
+				if n.Pattern != "" {
+					where = n.Pattern
+				}
+				fmt.Fprintf(&out, "    Source: %s (topics: %s)\n", n.Name, where)
 			case processor.SinkNode:
 				where := "topic: " + topics
 				switch {

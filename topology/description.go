@@ -39,6 +39,8 @@ type NodeDescription struct {
 	// Operator is the function or method that declared it.
 	Operator string   `json:"operator"`
 	Topics   []string `json:"topics,omitempty"`
+	// Pattern is the regular expression by which a source reads topics. Which ones match is not told.
+	Pattern string `json:"pattern,omitempty"`
 	// Chooser names the function by which a sink chooses the topic of each record.
 	Chooser string `json:"chooser,omitempty"`
 	// External says what system outside of Kafka a sink writes to.
@@ -89,6 +91,9 @@ func NewDescription(p *processor.Plan) *Description {
 		s := SubtopologyDescription{ID: sub.ID}
 		for _, n := range sub.Nodes {
 			s.Nodes = append(s.Nodes, describeNode(n))
+			if n.Pattern != "" {
+				continue
+			}
 			for _, name := range n.Topics {
 				t := topics[name]
 				t.Name = name
@@ -122,10 +127,14 @@ func describeNode(n *processor.Node) NodeDescription {
 		kind = "sink"
 	case processor.ProcessorNode:
 	}
-	return NodeDescription{
-		Name: n.Name, Kind: kind, Operator: n.Operator, Topics: n.Topics, Chooser: n.Chooser, External: n.External,
-		Stores: n.Stores, Children: n.Children,
+	d := NodeDescription{
+		Name: n.Name, Kind: kind, Operator: n.Operator, Topics: n.Topics, Pattern: n.Pattern, Chooser: n.Chooser,
+		External: n.External, Stores: n.Stores, Children: n.Children,
 	}
+	if n.Pattern != "" {
+		d.Topics = nil
+	}
+	return d
 }
 
 func describeStore(s *processor.StoreSpec, subtopology int32) StoreDescription {

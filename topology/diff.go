@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tidemarkio/tidemark/processor"
 )
 
 // Effect is what a change of a topology means for what an application has.
@@ -30,7 +32,7 @@ const (
 // PlanChange is one difference of two topologies, or one thing that stays.
 type PlanChange struct {
 	Effect Effect `json:"effect"`
-	// Subject is "store", "repartition topic", "input topic", "output topic" or "sub-topology".
+	// Subject is "store", "repartition topic", "input topic", "input pattern", "output topic" or "sub-topology".
 	Subject string `json:"subject"`
 	Name    string `json:"name"`
 	// Text says what it means.
@@ -81,6 +83,7 @@ const (
 	subjectStore       = "store"
 	subjectRepartition = "repartition topic"
 	subjectInput       = "input topic"
+	subjectPattern     = "input pattern"
 	subjectOutput      = "output topic"
 	subjectSub         = "sub-topology"
 )
@@ -91,6 +94,7 @@ func Diff(before, after *Description) PlanChanges {
 	d := &differ{before: before, after: after}
 	d.stores()
 	d.topics()
+	d.patterns()
 	d.subtopologies()
 	order := []Effect{Loses, Alters, Moves, Drops, Adds, Keeps}
 	slices.SortStableFunc(d.changes, func(a, b PlanChange) int {
@@ -210,6 +214,9 @@ func (d *differ) topics() {
 				"stores fall into other partitions", old.Partitions, now.Partitions)
 		case old.Repartition:
 			d.add(Keeps, subjectRepartition, old.Name, "records that are in it are processed")
+		case old.Read && !now.Read && d.after.matches(old.Name) != "":
+			d.add(Keeps, subjectInput, old.Name, "it goes on at the group's position: the pattern %s matches it",
+				d.after.matches(old.Name))
 		case old.Read && !now.Read:
 			d.add(Drops, subjectInput, old.Name, "it is not read any more; the group's position in it stays until it expires")
 		case old.Read:
@@ -224,12 +231,34 @@ func (d *differ) topics() {
 		switch {
 		case now.Repartition && !old.Repartition:
 			d.add(Adds, subjectRepartition, now.Name, "it is created, empty")
+		case !now.Repartition && now.Read && !old.Read && d.before.matches(now.Name) != "":
+			d.add(Keeps, subjectInput, now.Name, "it goes on at the group's position: it was read by the pattern %s",
+				d.before.matches(now.Name))
 		case !now.Repartition && now.Read && !old.Read:
 			d.add(Adds, subjectInput, now.Name, "it is read from the group's position, if it has one there, else as the offset "+
 				"reset says")
 		}
 		if now.Written && !now.Repartition && !old.Written {
 			d.add(Adds, subjectOutput, now.Name, "it must exist")
+		}
+	}
+}
+
+// patterns compares the regular expressions by which topics are read.
+func (d *differ) patterns() {
+	before, after := d.before.patterns(), d.after.patterns()
+	for _, old := range before {
+		if slices.Contains(after, old) {
+			d.add(Keeps, subjectPattern, old, "its topics go on at the group's positions")
+		} else {
+			d.add(Drops, subjectPattern, old, "topics that match it are not read any more, unless something else reads them; "+
+				"the group's positions in them stay until they expire")
+		}
+	}
+	for _, now := range after {
+		if !slices.Contains(before, now) {
+			d.add(Adds, subjectPattern, now, "topics that match it are read from the group's positions, if it has some there, "+
+				"else as the offset reset says")
 		}
 	}
 }
@@ -273,13 +302,39 @@ func (d *Description) feedsStores(topic string) bool {
 	return false
 }
 
-// reads lists the topics of a sub-topology's sources.
+// reads lists the topics and patterns of a sub-topology's sources.
 func (s *SubtopologyDescription) reads() []string {
 	var topics []string
 	for _, n := range s.Nodes {
-		if n.Kind == "source" {
-			topics = append(topics, n.Topics...)
+		if n.Kind != "source" {
+			continue
+		}
+		topics = append(topics, n.Topics...)
+		if n.Pattern != "" {
+			topics = append(topics, "~"+n.Pattern) // which is no name of a topic
 		}
 	}
 	return topics
+}
+
+// patterns lists the patterns of all sources.
+func (d *Description) patterns() (patterns []string) {
+	for i := range d.Subtopologies {
+		for _, n := range d.Subtopologies[i].Nodes {
+			if n.Pattern != "" && !slices.Contains(patterns, n.Pattern) {
+				patterns = append(patterns, n.Pattern)
+			}
+		}
+	}
+	return patterns
+}
+
+// matches returns the pattern that reads a topic, "" if none does.
+func (d *Description) matches(topic string) string {
+	for _, pattern := range d.patterns() {
+		if re, err := processor.CompilePattern(pattern); err == nil && re.MatchString(topic) {
+			return pattern
+		}
+	}
+	return ""
 }

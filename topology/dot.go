@@ -24,7 +24,7 @@ func DOT(p *processor.Plan) string {
 	}
 	for _, n := range p.Nodes {
 		node := dotQuoted("node " + n.Name)
-		for _, t := range n.Topics {
+		for _, t := range topicsOrPattern(n) {
 			if n.Kind == processor.SourceNode {
 				d.edge(d.topic(t), node, "")
 			} else {
@@ -53,6 +53,14 @@ func DOT(p *processor.Plan) string {
 	}
 	d.out.WriteString("}\n")
 	return d.out.String()
+}
+
+// topicsOrPattern is what a picture shows of the topics of a node: which ones match a pattern is no part of a topology.
+func topicsOrPattern(n *processor.Node) []string {
+	if n.Pattern != "" {
+		return []string{"topics matching " + n.Pattern}
+	}
+	return n.Topics
 }
 
 type dot struct {

@@ -14,6 +14,7 @@ type graphNode struct {
 	name     string
 	kind     processor.NodeKind
 	topics   []string
+	pattern  string // of a source that reads topics by a regular expression
 	chooser  string // of a sink without topics: its function's name
 	external string // of a sink that writes to another system: what it is
 	twoPhase bool   // such a sink prepares transactions
@@ -110,7 +111,7 @@ type globalDef struct {
 	behind int
 }
 
-// sourceDef is what is known about a topic that is read.
+// sourceDef is what is known about a topic, or a pattern, that is read.
 type sourceDef struct {
 	node  *graphNode
 	types string // of key and value and their serdes: the same topic may be read twice only with the same

@@ -32,7 +32,7 @@ func Mermaid(p *processor.Plan) string {
 	}
 	for _, n := range p.Nodes {
 		node := m.id("n", n.Name)
-		for _, t := range n.Topics {
+		for _, t := range topicsOrPattern(n) {
 			topic := m.topic(t)
 			if n.Kind == processor.SourceNode {
 				fmt.Fprintf(&m.out, "  %s --> %s\n", topic, node)

@@ -15,8 +15,8 @@ import (
 type (
 	// NodeOption is for operators without state: [Named].
 	NodeOption interface{ applyNode(c *nodeConfig) }
-	// SourceOption is for [Stream] and [AddGlobalStore] (Kafka Streams' Consumed): [Named], [WithOffsetReset],
-	// [WithTimestampExtractor], [WithTypedTimestampExtractor].
+	// SourceOption is for [Stream], [Streams], [StreamPattern] and [AddGlobalStore] (Kafka Streams' Consumed): [Named],
+	// [WithOffsetReset], [WithTimestampExtractor], [WithTypedTimestampExtractor].
 	SourceOption interface{ applySource(c *sourceConfig) }
 	// TableOption is for [Table] and [GlobalTable]: the options of a source and those of a store.
 	TableOption interface{ applyTable(c *tableConfig) }

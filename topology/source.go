@@ -10,7 +10,8 @@ import (
 )
 
 // Stream reads a topic as a stream (Kafka Streams' StreamsBuilder.stream). Both serdes are needed. A topic may be read
-// more than once, with the same types and options: it is then decoded once. For several topics see [Streams].
+// more than once, with the same types and options: it is then decoded once. For several topics see [Streams]
+// and [StreamPattern].
 func Stream[K, V any](
 	b *Builder, topic string, keySerde serde.Serde[K], valueSerde serde.Serde[V], opts ...SourceOption,
 ) *KStream[K, V] {

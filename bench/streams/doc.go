@@ -7,7 +7,7 @@
 //	        [--broker-pid PID] [--dist D] [--keys N] [--groups N] [--log LEVEL]
 //	        [--checkpoint-ms N] [--checkpoint-dir DIR] [--incremental BOOL] [--unaligned BOOL]
 //	        [--checkpoint-lazy BOOL]
-//	        [--query-addr HOST:PORT] [--standbys N]
+//	        [--query-addr HOST:PORT]
 //	        [--serve true] [--debug-addr HOST:PORT] [--cpu-profile FILE] [--trace FILE]
 //
 // Batch (default): runs until every input and repartition partition is committed to its end, prints one JSON line,

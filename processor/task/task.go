@@ -170,21 +170,13 @@ func (t *Task) build() error {
 
 // buildQueues gives each input partition its queue and source node.
 func (t *Task) buildQueues() error {
-	type source struct {
-		processor.Source
-		*processor.Node
-	}
-	sources := make(map[string]source)
+	sources := make(map[string]instance)
 	for _, in := range t.nodes {
 		if in.node.Kind != processor.SourceNode {
 			continue
 		}
-		src, ok := in.impl.(processor.Source)
-		if !ok {
-			return fmt.Errorf("task %s: source %q cannot receive records", t.cfg.ID, in.node.Name)
-		}
 		for _, topic := range in.node.Topics {
-			sources[t.cfg.Physical(topic)] = source{src, in.node}
+			sources[t.cfg.Physical(topic)] = in
 		}
 	}
 	for _, tp := range t.cfg.Inputs {
@@ -192,13 +184,9 @@ func (t *Task) buildQueues() error {
 		if !ok {
 			return fmt.Errorf("task %s: no source reads %s", t.cfg.ID, tp)
 		}
-		q := newQueue(tp, src.Name, src.Source)
-		if q.timed == nil && !src.Internal {
-			q.given = t.cfg.TimestampExtractor
+		if _, err := t.addQueue(tp, src); err != nil {
+			return err
 		}
-		q.between = src.Internal
-		t.queues = append(t.queues, q)
-		t.byInput[tp] = q
 	}
 	t.alignment = newAlignment(t)
 	return nil
