@@ -412,7 +412,9 @@ type fakeReader struct {
 func (r *fakeReader) Read(
 	ctx context.Context, tp record.TopicPartition, from, to int64, fn func([]record.Raw, int64) error,
 ) error {
+	r.c.mu.Lock()
 	r.from = append(r.from, from)
+	r.c.mu.Unlock()
 	if r.gate != nil {
 		select {
 		case <-r.gate:
