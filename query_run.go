@@ -103,8 +103,8 @@ func (q *query) describeCluster(ctx context.Context) (StoreMetadata, error) {
 				return s, fmt.Errorf("tidemark: the application has no store %q that can be queried", q.store)
 			}
 			if !slices.Contains(q.types, s.Type) {
-				return s, fmt.Errorf("tidemark: store %q is %s, and the query is for a store that is %s: use the reader of its kind",
-					q.store, s.Type, q.types[0])
+				return s, fmt.Errorf("tidemark: store %q is %s, and the query is for a store that is %s: use the reader of its "+
+					"kind", q.store, s.Type, q.types[0])
 			}
 			return s, nil
 		}
