@@ -17,9 +17,12 @@ type ask struct {
 	store string
 	// partition of the store; anyPartition for a global store, which is whole everywhere.
 	partition int32
-	question  store.Question
-	stale     *StaleBound // nil: only the owner may answer
-	atLeast   Position
+	// partitions is how many the store has, as far as who asks knows: another number would mean another partition for
+	// the key. 0 of a global store.
+	partitions int32
+	question   store.Question
+	stale      *StaleBound // nil: only the owner may answer
+	atLeast    Position
 }
 
 // StaleBound bounds what a standby may be behind that answers in its owner's place.
@@ -69,6 +72,10 @@ func (a *App) answer(ctx context.Context, q *ask) (reply, error) {
 	sub, err := a.subtopologyOf(q.store)
 	if err != nil {
 		return reply{}, refuse(refusedQuestion, state, "%v", err)
+	}
+	if n := a.partitionsOf(sub); q.partitions != n {
+		return reply{}, refuse(refusedElsewhere, state, "store %q has %d partitions, and the query is for one of %d", q.store,
+			n, q.partitions)
 	}
 	id := record.TaskID{Subtopology: sub, Partition: q.partition}
 	r, err := in.answerOwned(ctx, id, q, state)
