@@ -71,7 +71,7 @@ func runShop(fn func(ctx context.Context, app *tidemark.App, address string) err
 		return fn(ctx, app, listener.Addr().String())
 	}()
 	if err != nil {
-		fmt.Println(err)
+		_, _ = fmt.Fprintln(os.Stdout, err)
 	}
 }
 
@@ -111,11 +111,17 @@ func sell(ctx context.Context, app *tidemark.App, brokers []string) error {
 			purchases[tp] = offset
 		}
 	}
-	for range tidemark.Query[string, int64](app, "by-customer").AtLeast(purchases).All(ctx) {
+	for _, err := range tidemark.Query[string, int64](app, "by-customer").AtLeast(purchases).All(ctx) {
+		if err != nil {
+			return err
+		}
 	}
-	for range tidemark.QueryVersioned[string, string](app, "prices").AtLeast(prices).All(ctx) {
+	for _, err := range tidemark.QueryVersioned[string, string](app, "prices").AtLeast(prices).All(ctx) {
+		if err != nil {
+			return err
+		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // A value is read wherever its key lives, and comes with where that is.

@@ -8,9 +8,9 @@ import (
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// Reader reads a key-value store of an application from any goroutine (Kafka Streams' interactive queries): the store of
-// a table, of an aggregation without windows, of AddStore with store.KeyValueSpec, or a global one. Make it with [Query]
-// or [QueryFrom].
+// Reader reads a key-value store of an application from any goroutine (Kafka Streams' interactive queries): the store
+// of a table, of an aggregation without windows, of AddStore with store.KeyValueSpec, or a global one. Make it with
+// [Query] or [QueryFrom].
 //
 // It sees what is committed. With Config.ApplicationServer a key is read wherever it lives: here, or from the instance
 // that has it, over HTTP; without, what is not on this instance is a [*NotHereError]. A global store is whole

@@ -17,9 +17,12 @@ type ask struct {
 	store string
 	// partition of the store; anyPartition for a global store, which is whole everywhere.
 	partition int32
-	question  store.Question
-	stale     *StaleBound // nil: only the owner may answer
-	atLeast   Position
+	// partitions is how many the store has, as far as who asks knows: another number would mean another partition for
+	// the key. 0 of a global store.
+	partitions int32
+	question   store.Question
+	stale      *StaleBound // nil: only the owner may answer
+	atLeast    Position
 }
 
 // StaleBound bounds what a standby may be behind that answers in its owner's place.
@@ -64,11 +67,15 @@ func (a *App) answer(ctx context.Context, q *ask) (reply, error) {
 		return reply{}, refuse(refusedElsewhere, state, "the instance does not run (%s)", state)
 	}
 	if a.globalStore(q.store) != nil {
-		return in.answerGlobal(q, state)
+		return in.answerGlobal(ctx, q, state)
 	}
 	sub, err := a.subtopologyOf(q.store)
 	if err != nil {
 		return reply{}, refuse(refusedQuestion, state, "%v", err)
+	}
+	if n := a.partitionsOf(sub); q.partitions != n {
+		return reply{}, refuse(refusedElsewhere, state, "store %q has %d partitions, and the query is for one of %d", q.store,
+			n, q.partitions)
 	}
 	id := record.TaskID{Subtopology: sub, Partition: q.partition}
 	r, err := in.answerOwned(ctx, id, q, state)
@@ -108,8 +115,8 @@ func (in *incarnation) answerOwned(ctx context.Context, id record.TaskID, q *ask
 func (in *incarnation) answerStandby(ctx context.Context, id record.TaskID, q *ask, state State) (r reply, err error) {
 	r.info = QueryInfo{Partition: id.Partition, Standby: true}
 	if len(q.atLeast) > 0 {
-		return r, refuse(refusedElsewhere, state, "only the owner of task %s knows what it has committed, and it is not on that "+
-			"instance", id)
+		return r, refuse(refusedElsewhere, state, "only the owner of task %s knows what it has committed, and that instance "+
+			"is not", id)
 	}
 	err = in.manager.ReadStandby(ctx, id, func(t *task.Task, s worker.Staleness) error {
 		r.info.Lag, r.info.Age = s.Lag, neverCaughtUp
@@ -171,7 +178,7 @@ func (q *ask) demands(committed Position, state State) error {
 }
 
 // answerGlobal reads the global stores of this instance. They are in no group: there is no other owner.
-func (in *incarnation) answerGlobal(q *ask, state State) (r reply, err error) {
+func (in *incarnation) answerGlobal(ctx context.Context, q *ask, state State) (r reply, err error) {
 	r.info.Partition = anyPartition
 	in.reading.RLock()
 	defer in.reading.RUnlock()
@@ -195,7 +202,7 @@ func (in *incarnation) answerGlobal(q *ask, state State) (r reply, err error) {
 		err = readQueryable(s, q, &r, state)
 	}
 	if err != nil {
-		return r, failure(context.Background(), err, state)
+		return r, failure(ctx, err, state)
 	}
 	return r, nil
 }

@@ -11,9 +11,9 @@ import (
 // avoidFor is how long nobody but one tries an instance again that has not answered.
 const avoidFor = 50 * time.Millisecond
 
-// avoidances remembers who has just not answered, so that thousands of queries that wait for one restart do not knock at
-// its door ten times a second each: one of them tries, the others take its error for theirs, and the first answer lets
-// everybody in.
+// avoidances remembers who has just not answered, so that thousands of queries that wait for one restart do not knock
+// at its door ten times a second each: one of them tries, the others take its error for theirs, and the first answer
+// lets everybody in.
 type avoidances struct {
 	clock clock.Clock
 	n     atomic.Int64 // of entries: in good times nobody takes the lock

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tidemarkio/tidemark/internal/clock"
@@ -77,7 +78,7 @@ func (c *QueryClient) lookUp(ctx context.Context) (*cluster, error) {
 	endpoints := c.servers
 	c.router.cluster.mu.Lock()
 	if known := c.router.cluster.mu.known; known != nil {
-		endpoints = append(known.all[:len(known.all):len(known.all)], endpoints...)
+		endpoints = slices.Concat(known.all, endpoints)
 	}
 	c.router.cluster.mu.Unlock()
 	var errs []error

@@ -44,8 +44,8 @@ type StoreMetadata struct {
 	Global      bool
 	Subtopology int32
 	Partitions  int32
-	// KeyWindowBytes are at the end of an encoded key and did not choose its partition. -1: what did is no part of the key,
-	// and a client has to choose the partition.
+	// KeyWindowBytes are at the end of an encoded key and did not choose its partition. -1: what did is no part of the
+	// key, and a client has to choose the partition.
 	KeyWindowBytes int
 }
 

@@ -37,17 +37,17 @@ func (o *options[R]) Stale(bound StaleBound) R {
 	return o.with(q)
 }
 
-// AtLeast returns a reader that demands answers which have committed at least these positions, and waits for them (Kafka
-// Streams' PositionBound, KIP-796): with the positions of the records one has produced, read your writes. Only owners
-// know their positions: a standby never answers. Partitions that the task of a key does not read do not count.
+// AtLeast returns a reader that demands answers which have committed at least these positions, and waits for them
+// (Kafka Streams' PositionBound, KIP-796): with the positions of the records one has produced, read your writes. Only
+// owners know their positions: a standby never answers. Partitions that the task of a key does not read do not count.
 func (o *options[R]) AtLeast(position Position) R {
 	q := o.query
 	q.atLeast = maps.Clone(position)
 	return o.with(q)
 }
 
-// Here returns a reader that asks this instance only and ends with a [*NotHereError] for what it has not, as all readers
-// of an App without Config.ApplicationServer do.
+// Here returns a reader that asks this instance only and ends with a [*NotHereError] for what it has not, as all
+// readers of an App without Config.ApplicationServer do.
 func (o *options[R]) Here() R {
 	q := o.query
 	q.here = true

@@ -140,7 +140,8 @@ func (c *cluster) candidates(q *ask) ([]string, error) {
 		endpoints = append(endpoints, c.standbys[id]...)
 	}
 	if len(endpoints) == 0 {
-		return nil, refuse(refusedElsewhere, Running, "no instance with a Config.ApplicationServer has task %s at present", id)
+		return nil, refuse(refusedElsewhere, Running, "no instance with a Config.ApplicationServer has task %s at present",
+			id)
 	}
 	return slices.Compact(endpoints), nil
 }

@@ -103,8 +103,8 @@ func (q *query) describeCluster(ctx context.Context) (StoreMetadata, error) {
 				return s, fmt.Errorf("tidemark: the application has no store %q that can be queried", q.store)
 			}
 			if !slices.Contains(q.types, s.Type) {
-				return s, fmt.Errorf("tidemark: store %q is %s, and the query is for a store that is %s: use the reader of its kind",
-					q.store, s.Type, q.types[0])
+				return s, fmt.Errorf("tidemark: store %q is %s, and the query is for a store that is %s: use the reader of its "+
+					"kind", q.store, s.Type, q.types[0])
 			}
 			return s, nil
 		}
@@ -161,7 +161,7 @@ func (q *query) byKey(ctx context.Context, key []byte, w store.Question) (rows [
 		return nil, info, err
 	}
 	w.Key, w.Limit = key, queryLimitMax
-	err = q.stream(ctx, partition, w, func(r reply) bool {
+	err = q.stream(ctx, s, partition, w, func(r reply) bool {
 		rows, info = append(rows, r.page.Rows...), r.info
 		return true
 	})
@@ -193,7 +193,7 @@ func (q *query) each(ctx context.Context, w store.Question, yield func(reply) bo
 	}
 	on := true
 	for _, p := range partitions {
-		if err := q.stream(ctx, p, w, func(r reply) bool { on = yield(r); return on }); err != nil || !on {
+		if err := q.stream(ctx, s, p, w, func(r reply) bool { on = yield(r); return on }); err != nil || !on {
 			return err
 		}
 	}
@@ -201,11 +201,13 @@ func (q *query) each(ctx context.Context, w store.Question, yield func(reply) bo
 }
 
 // stream asks about one partition.
-func (q *query) stream(ctx context.Context, partition int32, w store.Question, yield func(reply) bool) error {
+func (q *query) stream(
+	ctx context.Context, s StoreMetadata, partition int32, w store.Question, yield func(reply) bool,
+) error {
 	w.Uncommitted = q.uncommitted
 	r := q.router()
 	err := r.stream(ctx, ask{
-		store: q.store, partition: partition, question: w, stale: q.stale, atLeast: q.atLeast,
+		store: q.store, partition: partition, partitions: s.Partitions, question: w, stale: q.stale, atLeast: q.atLeast,
 	}, q.patience, func(p reply) bool {
 		if q.observe != nil {
 			q.observe(p.info)

@@ -81,8 +81,9 @@ func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
 			q.question.After = p.page.Next
 		}
 		if len(frame) > frameBytesMax {
-			frame, more = appendRefusal(nil, refuse(refusedFailed, h.app.State(), "a row of store %q has %d bytes, and %d can be "+
-				"sent", q.store, len(frame), frameBytesMax)), false
+			no := refuse(refusedFailed, h.app.State(), "a row of store %q has %d bytes, and %d can be sent", q.store, len(frame),
+				frameBytesMax)
+			frame, more = appendRefusal(nil, no), false
 		}
 		_ = to.SetWriteDeadline(h.app.clock.Now().Add(pageWriteMax)) // a server that cannot has a timeout of its own
 		if _, err := w.Write(frame); err != nil {

@@ -62,8 +62,8 @@ func (r *SessionReader[K, V]) Find(
 	return decodeAll(rows, err, r.decode)
 }
 
-// Ended yields the sessions of all keys that end between from and to, both included: partition by partition, each in the
-// order of [store.Session.FetchEnded]. See [Reader.Range] for what a page is.
+// Ended yields the sessions of all keys that end between from and to, both included: partition by partition, each in
+// the order of [store.Session.FetchEnded]. See [Reader.Range] for what a page is.
 func (r *SessionReader[K, V]) Ended(ctx context.Context, from, to int64) iter.Seq2[store.SessionEntry[K, V], error] {
 	return scanWith(ctx, &r.query, &r.typed, nil, nil, store.Question{Kind: store.AskAll, From: from, To: to}, r.decode)
 }

@@ -24,8 +24,8 @@ func QueryVersioned[K, V any](a *App, storeName string) *VersionedReader[K, V] {
 	return newVersionedReader(newQuery(a, nil, storeName, store.TypeVersioned), typed[K, V]{})
 }
 
-// QueryVersionedFrom is [QueryVersioned] in a process without an App of the application. The serdes must be those of the
-// store.
+// QueryVersionedFrom is [QueryVersioned] in a process without an App of the application. The serdes must be those of
+// the store.
 func QueryVersionedFrom[K, V any](
 	c *QueryClient, storeName string, key serde.Serde[K], value serde.Serde[V],
 ) *VersionedReader[K, V] {
@@ -45,7 +45,9 @@ func (r *VersionedReader[K, V]) Get(ctx context.Context, k K) (v store.Version[V
 }
 
 // GetAsOf returns the version of k that was valid at a time (VersionedKeyQuery, KIP-960).
-func (r *VersionedReader[K, V]) GetAsOf(ctx context.Context, k K, at int64) (v store.Version[V], found bool, err error) {
+func (r *VersionedReader[K, V]) GetAsOf(
+	ctx context.Context, k K, at int64,
+) (v store.Version[V], found bool, err error) {
 	return r.one(ctx, k, store.Question{Kind: store.AskTimes, From: at, To: at})
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/tidemarkio/tidemark/store"
 )
 
-// WindowReader reads a window store of an application, as [Reader] does a key-value store. Make it with [QueryWindow] or
-// [QueryWindowFrom]. Times are in milliseconds since the Unix epoch; what the retention has taken is not found.
+// WindowReader reads a window store of an application, as [Reader] does a key-value store. Make it with [QueryWindow]
+// or [QueryWindowFrom]. Times are in milliseconds since the Unix epoch; what the retention has taken is not found.
 type WindowReader[K, V any] struct {
 	options[*WindowReader[K, V]]
 	typed[K, V]

@@ -59,7 +59,7 @@ func appendAsk(dst []byte, q *ask) []byte {
 	set(q.stale != nil, askStale)
 	dst = append(dst, queryVersion, byte(w.Kind), flags)
 	dst = appendBytes(dst, []byte(q.store))
-	dst = binary.AppendVarint(dst, int64(q.partition))
+	dst = binary.AppendVarint(binary.AppendVarint(dst, int64(q.partition)), int64(q.partitions))
 	dst = appendBytes(dst, w.Key)
 	for _, b := range [][]byte{w.Lo, w.Hi, w.After} {
 		if b != nil {
@@ -86,7 +86,7 @@ func decodeAsk(data []byte) (q ask, err error) {
 	}
 	w.Reverse, w.Uncommitted, w.Prefix = flags&askReverse != 0, flags&askUncommitted != 0, flags&askPrefix != 0
 	q.store = string(d.bytes())
-	q.partition = d.partition()
+	q.partition, q.partitions = d.partition(), d.partition()
 	w.Key = d.bytes()
 	if flags&askHasLo != 0 {
 		w.Lo = d.bytes()

@@ -16,8 +16,8 @@ import (
 
 // The golden bytes pin the format: a change of them needs a new version (docs/format/query.md).
 const (
-	goldenAsk = "01" + "02" + "7f" + "06636f756e7473" + "06" + "00" + "0161" + "017a" + "0162" + "02" + "03" + "8002" +
-		"8807" + "8094ebdc03" + "01" + "04696e2d61" + "03" + "54"
+	goldenAsk = "01" + "02" + "7f" + "06636f756e7473" + "06" + "08" + "00" + "0161" + "017a" + "0162" + "02" + "03" +
+		"8002" + "8807" + "8094ebdc03" + "01" + "04696e2d61" + "03" + "54"
 	goldenPage = "00000017" + "50" + "01" + "01" + "00" + "00" + "01" + "04696e2d61" + "03" + "54" + "016b" + "01" + "01" +
 		"016b" + "0176" + "0e" + "02" + "04"
 	goldenStandby = "0000000b" + "50" + "01" + "02" + "06" + "8094ebdc03" + "00" + "00" + "00"
@@ -29,7 +29,7 @@ const (
 
 func exampleAsk() ask {
 	return ask{
-		store: "counts", partition: 3, stale: &StaleBound{MaxLag: 452, MaxAge: 500 * time.Millisecond},
+		store: "counts", partition: 3, partitions: 4, stale: &StaleBound{MaxLag: 452, MaxAge: 500 * time.Millisecond},
 		atLeast: Position{record.TopicPartition{Topic: "in-a", Partition: 3}: 42},
 		question: store.Question{
 			Kind: store.AskKeys, Key: []byte{}, Lo: []byte("a"), Hi: []byte("z"), After: []byte("b"), Prefix: true,

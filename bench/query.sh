@@ -148,7 +148,7 @@ disturb() {
 
 tool Load --topic "in-$id" --records 0 --partitions $((instances * 4)) >>"$dir/load.log"
 for i in $(seq 0 "$last"); do start "$i"; done
-tool Load --topic "in-$id" --records 1000000 --rate "$rate" --keys "$keys" --seed "$seed" --stop-file "$dir/stop" >>"$dir/load.log" 2>&1 &
+tool Load --topic "in-$id" --records $((rate * 10)) --rate "$rate" --keys "$keys" --seed "$seed" --stop-file "$dir/stop" >>"$dir/load.log" 2>&1 &
 loader=$!
 for i in $(seq 0 "$last"); do await "$i"; done
 say "processing"

@@ -77,7 +77,7 @@ func (i *served) start() {
 func (i *served) stop() {
 	i.s.t.Helper()
 	require.NoError(i.s.t, i.server.Close())
-	i.app.close()
+	i.close()
 }
 
 // position is behind everything that was sent, given that nothing else is in the topic.
@@ -270,7 +270,8 @@ func (s *scenario) checkMetadata(instances []*served, client *tidemark.QueryClie
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(m.WithStore("counts")), len(instances))
 
-	stranger, err := tidemark.NewQueryClient(tidemark.QueryClientConfig{Servers: []string{instances[0].cfg.ApplicationServer}})
+	servers := []string{instances[0].cfg.ApplicationServer}
+	stranger, err := tidemark.NewQueryClient(tidemark.QueryClientConfig{Servers: servers})
 	require.NoError(t, err)
 	defer stranger.Close()
 	_, err = stranger.Metadata(ctx)

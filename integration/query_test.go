@@ -137,7 +137,7 @@ func TestQueryMistakes(t *testing.T) {
 	_, _, err := tidemark.Query[string, int64](a.app, "nope").Get(ctx, "k")
 	require.ErrorContains(t, err, `the topology has no store "nope"`)
 	_, _, err = tidemark.Query[string, string](a.app, "counts").Get(ctx, "k")
-	require.ErrorContains(t, err, `store "counts" is key-value with store.Serdes[string,int64], and the query is for key-value with`)
+	require.ErrorContains(t, err, `"counts" is key-value with store.Serdes[string,int64], and the query is for key-value`)
 	_, _, err = tidemark.QueryWindow[string, int64](a.app, "counts").Fetch(ctx, "k", 0)
 	require.ErrorContains(t, err, "and the query is for window with store.Serdes[string,int64]")
 	_, _, err = tidemark.Query[string, int64](a.app, "global").Get(ctx, "k")

@@ -11,8 +11,8 @@ import (
 // asks may be another process; what a store has committed is kept in these bytes anyway, so an answer costs the task
 // neither decoding nor encoding.
 //
-// An answer comes in pages: the next one is asked for by the same question with After set to Page.Next. Every page is as
-// of the last commit then.
+// An answer comes in pages: the next one is asked for by the same question with After set to Page.Next. Every page is
+// as of the last commit then.
 type Question struct {
 	Kind QuestionKind
 	// Key is an encoded key.

@@ -44,7 +44,7 @@ func (s *KeyValue[K, V]) hasExpired(key []byte, uncommitted bool) (bool, error) 
 // Query implements [Queryable]. What is uncommitted has not been read by a global store.
 func (g *Global[K, V]) Query(q *Question) (Page, error) {
 	engine, prefix := g.rows.engine, g.rows.prefix
-	switch q.Kind { //nolint:exhaustive // the others are refused
+	switch q.Kind {
 	case AskKey, AskKeys, AskCount:
 	default:
 		return Page{}, q.unfit(g.rows.name, "global")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -253,7 +254,7 @@ func TestQuestionsOfVersions(t *testing.T) {
 	put("a", 3, 130)
 	b.commit()
 	put("a", 4, 140)
-	open := fmt.Sprint(int64(store.ValidToOpen))
+	open := strconv.FormatInt(store.ValidToOpen, 10)
 	require.Equal(t, []string{"a 100..110 1 @100", "a 110..120 2 @110", "a 130.." + open + " 3 @130"},
 		history(committedToo, 0, 1000))
 	require.Equal(t, []string{"a 100..110 1 @100", "a 110..120 2 @110", "a 130..140 3 @130", "a 140.." + open + " 4 @140"},
@@ -279,7 +280,8 @@ func TestQuestionsOfVersions(t *testing.T) {
 
 func TestQuestionsThatDoNotFit(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, counts("s"), store.WindowSpec("w", serde.String, serde.Int64, store.WindowConfig{Retention: time.Hour}),
+	b := newBench(t, counts("s"),
+		store.WindowSpec("w", serde.String, serde.Int64, store.WindowConfig{Retention: time.Hour}),
 		store.SessionSpec("n", serde.String, serde.Int64, store.SessionConfig{Retention: time.Hour}),
 		store.VersionedSpec("v", serde.String, serde.Int64, time.Hour))
 	for name, kind := range map[string]store.QuestionKind{

@@ -119,7 +119,8 @@ func (s *Versioned[K, V]) oldRow(key []byte, at scanned[version[V]]) (r Row, err
 	switch {
 	case len(encoded) < headBytes || encoded[0] != versionFormat || encoded[1]&^versionExists != 0:
 		return r, &CodecError{
-			Store: s.name, Op: "decode version", Key: r.Key, Err: errors.New("unknown format: was it written by a newer release?"),
+			Store: s.name, Op: "decode version", Key: r.Key,
+			Err: errors.New("unknown format: was it written by a newer release?"),
 		}
 	case encoded[1] == versionExists:
 		r.Value = encoded[headBytes:]

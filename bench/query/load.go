@@ -37,7 +37,7 @@ type load struct {
 }
 
 func newLoad(keys int, seed uint64) *load {
-	l := &load{known: make([]atomic.Int64, keys), rnd: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // no secret
+	l := &load{known: make([]atomic.Int64, keys), rnd: rand.New(rand.NewPCG(seed, 0))}
 	for k := range keys {
 		l.names = append(l.names, keyName(k))
 	}

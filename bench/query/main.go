@@ -63,7 +63,8 @@ func run() error {
 		}
 		l.readers = append(l.readers, r)
 	}
-	if err := l.run(ctx, args.Int("rate", rateDefault), func() bool { _, err := os.Stat(stop); return err == nil }); err != nil {
+	stopped := func() bool { _, err := os.Stat(stop); return err == nil }
+	if err := l.run(ctx, args.Int("rate", rateDefault), stopped); err != nil {
 		return err
 	}
 	records, err := l.final(ctx, bootstrap, in)

@@ -361,8 +361,7 @@ func TestGroupSessionExpires(t *testing.T) {
 	fault := gt.env.fake.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.CoordinatorLoadInProgress, Count: -1,
 	})
-	beats := gt.env.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Count: -1, Observe: true})
-	require.NoError(t, beats.Wait(testContext(t), 1))
+	require.NoError(t, fault.Wait(testContext(t), 1))
 	confirmed := a.group.ConfirmedUntil()
 	require.ErrorIs(t, awaitError(t, a.lost), errSessionExpired)
 	require.False(t, time.Now().Before(confirmed), "what nobody confirms is not prolonged")

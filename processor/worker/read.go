@@ -14,8 +14,8 @@ import (
 var ErrNoTask = errors.New("worker: the task is not here")
 
 // ReadCommitted runs fn with a task and the input positions of its last commit, between two of its steps: it waits for
-// the worker to come by, at most until ctx ends. fn must be quick, change nothing and keep nothing. Its error, or panic,
-// is the caller's and not the worker's.
+// the worker to come by, at most until ctx ends. fn must be quick, change nothing and keep nothing. Its error, or
+// panic, is the caller's and not the worker's.
 func (w *Worker) ReadCommitted(
 	ctx context.Context, id record.TaskID,
 	fn func(t *task.Task, committed map[record.TopicPartition]task.Position) error,
