@@ -377,7 +377,7 @@ func (in *incarnation) run(ctx context.Context) error {
 			err = in.blameInputs(background, err)
 		}
 	}
-	closing, cancel := context.WithTimeout(background, in.closeTimeout(err))
+	closing, cancel := in.closing(background, err, leave)
 	defer cancel()
 	owned := in.manager.Owned()
 	// After an error tasks drop what is not committed: whatever failed would fail again.
