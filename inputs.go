@@ -118,7 +118,8 @@ func (in *incarnation) closing(ctx context.Context, err error, leave func()) (co
 
 // blameInputs returns why an incarnation has really ended: a topic that was deleted shows in errors of all kinds.
 func (in *incarnation) blameInputs(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[*inputsChangedError](err); ok || !in.topics.plan.HasPatterns() || !restartable(err) {
+	_, told := errors.AsType[*inputsChangedError](err)
+	if told || errors.Is(err, errStopped) || !in.topics.plan.HasPatterns() || !restartable(err) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(5*time.Second, in.app.cfg.ConnectTimeout))

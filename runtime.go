@@ -370,11 +370,9 @@ func (in *incarnation) run(ctx context.Context) error {
 	case <-ctx.Done():
 		a.become(Closing)
 	case err = <-in.failed:
-		if errors.Is(err, errStopped) {
+		if err = in.blameInputs(background, err); errors.Is(err, errStopped) {
 			a.become(Closing)
 			err = nil
-		} else {
-			err = in.blameInputs(background, err)
 		}
 	}
 	closing, cancel := in.closing(background, err, leave)
