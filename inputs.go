@@ -104,17 +104,22 @@ const looksMax = 5
 // until somebody stops it, and dropped then.
 const goneTimeout = time.Second
 
-// closeTimeout is how long an incarnation may take to commit and to hand over, when it ends with err.
-func (in *incarnation) closeTimeout(err error) time.Duration {
+// closing is the context in which an incarnation that ends with err commits and hands over. A rebalance may wait for a
+// commit that cannot succeed, and hold its tasks: leave ends the membership, and with it that. Nothing will be committed
+// for which it would be needed.
+func (in *incarnation) closing(ctx context.Context, err error, leave func()) (context.Context, context.CancelFunc) {
+	patience := in.app.cfg.CloseTimeout
 	if changed, ok := errors.AsType[*inputsChangedError](err); ok && changed.gone {
-		return min(goneTimeout, in.app.cfg.CloseTimeout)
+		leave()
+		patience = min(goneTimeout, patience)
 	}
-	return in.app.cfg.CloseTimeout
+	return context.WithTimeout(ctx, patience)
 }
 
 // blameInputs returns why an incarnation has really ended: a topic that was deleted shows in errors of all kinds.
 func (in *incarnation) blameInputs(ctx context.Context, err error) error {
-	if _, ok := errors.AsType[*inputsChangedError](err); ok || !in.topics.plan.HasPatterns() || !restartable(err) {
+	_, told := errors.AsType[*inputsChangedError](err)
+	if told || errors.Is(err, errStopped) || !in.topics.plan.HasPatterns() || !restartable(err) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(5*time.Second, in.app.cfg.ConnectTimeout))

@@ -352,15 +352,13 @@ func (in *incarnation) run(ctx context.Context) error {
 	case <-ctx.Done():
 		a.become(Closing)
 	case err = <-in.failed:
-		if errors.Is(err, errStopped) {
+		if err = in.blameInputs(background, err); errors.Is(err, errStopped) {
 			a.become(Closing)
 			err = nil
-		} else {
-			err = in.blameInputs(background, err)
 		}
 	}
 	in.endThreads()
-	closing, cancel := context.WithTimeout(background, in.closeTimeout(err))
+	closing, cancel := in.closing(background, err, leave)
 	defer cancel()
 	owned := in.manager.Owned()
 	// After an error tasks drop what is not committed: whatever failed would fail again.
