@@ -85,9 +85,15 @@ func (c *chaos) spoilt(f checkpointing.Found) bool {
 	if c.damaged[checkpointing.ManifestName(f.Location)] {
 		return true
 	}
-	return f.Manifest != nil && slices.ContainsFunc(f.Manifest.Files(), func(f checkpointing.File) bool {
-		return c.damaged[f.Name]
-	})
+	if f.Manifest == nil {
+		return false
+	}
+	for _, t := range f.Manifest.Tasks { // also of what is beside the state, as indexes are
+		if slices.ContainsFunc(t.Beside, func(name string) bool { return c.damaged[name] }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(f.Manifest.Files(), func(f checkpointing.File) bool { return c.damaged[f.Name] })
 }
 
 // drain waits until an application has processed everything, hop by hop.
