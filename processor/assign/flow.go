@@ -125,7 +125,8 @@ func (g *graph) run(source, sink int) {
 	g.dist, g.next, g.on = make([]int64, len(g.out)), make([]int, len(g.out)), make([]bool, len(g.out))
 	for g.measure(source); g.dist[sink] < math.MaxInt64; g.measure(source) {
 		clear(g.next)
-		for g.push(source, sink, math.MaxInt64) > 0 { //nolint:revive // the condition does the work
+		for sent := int64(1); sent > 0; {
+			sent = g.push(source, sink, math.MaxInt64)
 		}
 	}
 }
