@@ -119,5 +119,6 @@ func (g *generations) violations() []string {
 func (g *generations) String() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return fmt.Sprintf("%d assignments with %d standbys and warm-ups, up to generation %d", g.assigned, g.standbys, g.newest)
+	return fmt.Sprintf("%d assignments with %d standbys and warm-ups, up to generation %d", g.assigned, g.standbys,
+		g.newest)
 }

@@ -3,12 +3,15 @@ package assign
 import "math"
 
 // Costs of the flow, lexicographic: first meet every member's lower bound, then keep running tasks where they are,
-// then use state, the nearest first (a standing is its own cost). Each exceeds the sum of everything below it for up
-// to a million tasks.
+// then use state, the nearest first. Each exceeds what all edges of a path can cost that are below it: a path has no
+// more edges than there are members and sub-topologies.
 const (
-	costBound   = -(1 << 46)
-	costRunning = -(1 << 24)
+	costBound   = -(1 << 56)
+	costRunning = -(1 << 34)
 )
+
+// worth is what state of this standing counts for in the flow: a good deal more than the next.
+func (s standing) worth() int64 { return 1 << (2 * s) }
 
 // balance decides how many tasks of each sub-topology each member gets: counts[s][i].
 //
@@ -63,6 +66,7 @@ func (c *cluster) balance() [][]int {
 func (c *cluster) costs(sub span, floors []int) []int64 {
 	running := make([]int, len(c.members))
 	near := make([][standings]int, len(c.members))
+	elsewhere := make([]standing, len(c.members)) // the nearest that others are to a member's tasks
 	for t := sub.from; t < sub.to; t++ {
 		if i := c.owner[t]; i >= 0 {
 			running[i]++
@@ -74,18 +78,21 @@ func (c *cluster) costs(sub span, floors []int) []int64 {
 		}
 		for _, h := range c.holders[t] {
 			near[h.member][h.standing]++
+			if i := c.owner[t]; i >= 0 {
+				elsewhere[i] = max(elsewhere[i], h.standing)
+			}
 		}
 	}
 	costs := make([]int64, len(c.members))
 	for i := range c.members {
 		have := running[i]
 		if have > floors[i] {
-			costs[i] = costRunning
+			costs[i] = costRunning + elsewhere[i].worth() // of two that could give a task up, it is who has begun to
 			continue
 		}
 		for at := standings - 1; at > without; at-- {
 			if have += near[i][at]; have > floors[i] {
-				costs[i] = -int64(at)
+				costs[i] = -at.worth()
 				break
 			}
 		}
@@ -125,7 +132,8 @@ func (g *graph) run(source, sink int) {
 	g.dist, g.next, g.on = make([]int64, len(g.out)), make([]int, len(g.out)), make([]bool, len(g.out))
 	for g.measure(source); g.dist[sink] < math.MaxInt64; g.measure(source) {
 		clear(g.next)
-		for g.push(source, sink, math.MaxInt64) > 0 { //nolint:revive // the condition does the work
+		for sent := int64(1); sent > 0; {
+			sent = g.push(source, sink, math.MaxInt64)
 		}
 	}
 }
