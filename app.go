@@ -45,6 +45,8 @@ type App struct {
 	spoiled worker.Spoiled
 	// pauses are those that were asked for, over all incarnations.
 	pauses worker.Pauses
+	// first are the inputs that the application started with.
+	first firstInputs
 	// controlFrom is where the control topic ended when Run began, -1 before that is known. Owned by Run.
 	controlFrom int64
 	done        chan struct{} // closed when Run has returned
@@ -181,11 +183,16 @@ func (a *App) runUntilDone(ctx context.Context) error {
 			a.become(Closing)
 			return nil
 		}
+		_, changed := errors.AsType[*inputsChangedError](err)
+		if changed && ctx.Err() != nil {
+			a.become(Closing)
+			return nil
+		}
 		if ctx.Err() != nil || !restartable(err) {
 			return err
 		}
-		if _, ok := errors.AsType[*partitionsChangedError](err); ok {
-			a.cfg.Logger.Warn("starting again to take new partitions in", slog.Any("reason", err))
+		if changed {
+			a.cfg.Logger.Warn("starting again with other inputs", slog.Any("reason", err))
 			a.become(Restarting)
 			continue
 		}
@@ -215,6 +222,7 @@ func restartable(err error) bool {
 	var large *eos.RecordTooLargeError
 	var mixed *assign.MixedTopologyError
 	var full *processor.BufferFullError
+	var pattern *processor.PatternError
 	var corrupt *store.CorruptError
 	var flush *store.FlushError
 	var loss *StateLossError
@@ -227,7 +235,7 @@ func restartable(err error) bool {
 		return !unavailable.Permanent
 	case errors.As(err, &user), errors.As(err, &decode), errors.As(err, &timestamp), errors.As(err, &topic),
 		errors.As(err, &input), errors.As(err, &large), errors.As(err, &mixed), errors.As(err, &loss),
-		errors.As(err, &full), errors.As(err, &checkpoints), errors.Is(err, eos.ErrFatal):
+		errors.As(err, &full), errors.As(err, &pattern), errors.As(err, &checkpoints), errors.Is(err, eos.ErrFatal):
 		return false
 	}
 	return true

@@ -121,14 +121,14 @@ func (m *checkpoints) stored(ctx context.Context) (checkpointing.Stored, error) 
 
 // application is what a manifest says of this application.
 func (m *checkpoints) application() checkpointing.Application {
-	plan, topics := m.in.app.plan, m.in.topics
+	plan, topics := m.in.topics.plan, m.in.topics
 	app := checkpointing.Application{
 		ID: m.cfg.ApplicationID, Partitions: make(map[string]int32), Topology: topologyOf(plan),
 	}
 	for _, sub := range plan.Subtopologies {
 		for _, topic := range sub.SourceTopics {
 			if !topics.internal(topic) {
-				app.Partitions[topic] = topics.partitions[topic]
+				app.Partitions[topic] = topics.readable(topic)
 			}
 		}
 		for _, st := range sub.Stores {

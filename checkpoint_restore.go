@@ -76,7 +76,7 @@ func (in *incarnation) fits(m *checkpointing.Manifest) error {
 		}
 	}
 	for topic, n := range m.Partitions {
-		if now, ok := in.topics.partitions[topic]; ok && now != n {
+		if now := in.topics.readable(topic); now > 0 && now != n {
 			return fmt.Errorf("the topic %q had %d partitions and has %d", topic, n, now)
 		}
 	}

@@ -65,7 +65,7 @@ func newCheckpoints(in *incarnation) (*checkpoints, error) {
 		coordinate: make(chan struct{}, 1), logger: cfg.Logger.With(slog.String("part", "checkpoints")),
 	}
 	tasks := in.topics.taskCounts()
-	m.channels = task.ChannelsOf(in.app.plan, in.topics.physical, func(sub int32) int32 { return tasks[sub] })
+	m.channels = task.ChannelsOf(in.topics.plan, in.topics.physical, func(sub int32) int32 { return tasks[sub] })
 	m.mu.view, m.mu.parts = checkpointing.NewView(), make(map[int64]*part)
 	m.acks = newAckQueue(m)
 	return m, m.openExporter()
@@ -87,6 +87,9 @@ func (m *checkpoints) run(ctx context.Context) {
 
 // ownsFirstTask tells whether this member is to coordinate: that moves with the first task.
 func (m *checkpoints) ownsFirstTask() bool {
+	if len(m.in.topics.tasks) == 0 { // nothing matches a pattern yet
+		return false
+	}
 	first := m.in.topics.tasks[0].ID
 	for _, t := range m.in.topics.tasks {
 		if t.ID.Compare(first) < 0 {

@@ -95,8 +95,13 @@ type Config struct {
 	RetryTimeout time.Duration
 	// ConnectTimeout bounds how long Run looks for a broker at start. Defaults to 30 s.
 	ConnectTimeout time.Duration
-	// MetadataMaxAge is how often to look for new partitions of input topics (metadata.max.age.ms). Defaults to 30 s.
+	// MetadataMaxAge is how often to look for new partitions of input topics, and for topics that match the patterns of
+	// sources (metadata.max.age.ms). Defaults to 30 s.
 	MetadataMaxAge time.Duration
+	// IgnoreAddedPartitions lets tasks with stores go on when their inputs have more partitions than their changelogs:
+	// those that were added are not read, and wait. It is for the time until a savepoint is made from which the
+	// application goes on with all of them; without it the application stops with an error that says so.
+	IgnoreAddedPartitions bool
 	// CloseTimeout bounds the last commit and the hand-over when the context of Run ends. Defaults to 30 s.
 	CloseTimeout time.Duration
 	// ReplicationFactor of internal topics (replication.factor). Defaults to -1, the broker's default.

@@ -47,13 +47,15 @@ type incarnation struct {
 	// settled is closed when all tasks run for the first time: the group has accepted the topology.
 	settled  chan struct{}
 	settling sync.Once
+	// disagree says that another member of the group knows other inputs.
+	disagree chan struct{}
 }
 
 // runOnce runs one incarnation: nil when ctx has ended and everything is committed and closed.
 func (a *App) runOnce(ctx context.Context, dir *store.StateDir) error {
 	in := &incarnation{
 		app: a, dir: dir, budget: store.NewBudget(a.cfg.StateBytesMax), failed: make(chan error, 1),
-		settled: make(chan struct{}),
+		settled: make(chan struct{}), disagree: make(chan struct{}, 1),
 	}
 	defer in.release()
 	if err := in.connect(ctx); err != nil {
@@ -94,6 +96,9 @@ func (in *incarnation) connect(ctx context.Context) error {
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return fmt.Errorf("tidemark: brokers %v do not answer within %s: check Config.Brokers, TLS and SASL: %w",
 			cfg.Brokers, cfg.ConnectTimeout, err)
+	}
+	if err == nil {
+		in.app.first.start(in.topics)
 	}
 	return err
 }
@@ -240,7 +245,7 @@ func (in *incarnation) written() []record.TopicPartition {
 			tps = append(tps, record.TopicPartition{Topic: topic, Partition: p})
 		}
 	}
-	for _, sub := range in.app.plan.Subtopologies {
+	for _, sub := range in.topics.plan.Subtopologies {
 		for _, topic := range sub.SinkTopics {
 			add(in.topics.physical(topic))
 		}
@@ -262,19 +267,16 @@ func (in *incarnation) allTasks(context.Context) ([]record.TaskID, error) {
 }
 
 // resetOffset resolves where an input starts that has no position: as its source or the configuration says. A
-// repartition topic starts at its beginning: what it holds has not been consumed.
+// repartition topic starts at its beginning: what it holds has not been consumed. So does a topic or a partition that
+// was added while we ran: what is in it came later than anything that latest may leave out.
 func (in *incarnation) resetOffset(ctx context.Context, tp record.TopicPartition) (int64, error) {
 	policy := in.app.cfg.AutoOffsetReset
-	for _, n := range in.app.plan.Nodes {
-		for _, topic := range n.Topics {
-			if n.Kind == processor.SourceNode && in.topics.physical(topic) == tp.Topic {
-				if n.OffsetReset != processor.ResetDefault {
-					policy = n.OffsetReset
-				}
-				if in.topics.internal(topic) {
-					policy = processor.ResetEarliest
-				}
-			}
+	if n := in.topics.sourceOf(tp.Topic); n != nil {
+		if n.OffsetReset != processor.ResetDefault {
+			policy = n.OffsetReset
+		}
+		if n.Internal || policy == processor.ResetLatest && in.app.first.added(tp) {
+			policy = processor.ResetEarliest
 		}
 	}
 	tps := []record.TopicPartition{tp}
@@ -343,7 +345,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	left := make(chan struct{})
 	in.running.Go(func() {
 		defer close(left)
-		if err := in.group.Run(groupCtx, in.manager); err != nil && groupCtx.Err() == nil {
+		if err := in.group.Run(groupCtx, comparing{in.manager, in}); err != nil && groupCtx.Err() == nil {
 			in.fail(err)
 		}
 	})
@@ -368,12 +370,12 @@ func (in *incarnation) run(ctx context.Context) error {
 	case <-ctx.Done():
 		a.become(Closing)
 	case err = <-in.failed:
-		if errors.Is(err, errStopped) {
+		if err = in.blameInputs(background, err); errors.Is(err, errStopped) {
 			a.become(Closing)
 			err = nil
 		}
 	}
-	closing, cancel := context.WithTimeout(background, a.cfg.CloseTimeout)
+	closing, cancel := in.closing(background, err, leave)
 	defer cancel()
 	owned := in.manager.Owned()
 	// After an error tasks drop what is not committed: whatever failed would fail again.
@@ -490,28 +492,6 @@ func (in *incarnation) committedRepartitions(ctx context.Context) map[record.Top
 		}
 	}
 	return committed
-}
-
-// partitionsChangedError ends an incarnation whose inputs have another number of partitions than at its start. It is no
-// failure: the next incarnation takes them in, or says why it cannot.
-type partitionsChangedError struct {
-	topic       string
-	before, now int32
-}
-
-func (e *partitionsChangedError) Error() string {
-	return fmt.Sprintf("tidemark: input topic %q had %d partitions and has %d", e.topic, e.before, e.now)
-}
-
-// watchInputs ends the incarnation when an input topic has another number of partitions.
-func (in *incarnation) watchInputs(ctx context.Context) {
-	every(ctx, in.app.cfg.MetadataMaxAge, func() {
-		topic, before, now, err := in.topics.changedInputs(ctx)
-		if err != nil || topic == "" {
-			return // a broker that does not answer is noticed elsewhere
-		}
-		in.fail(&partitionsChangedError{topic: topic, before: before, now: now})
-	})
 }
 
 func every(ctx context.Context, interval time.Duration, fn func()) {

@@ -1,6 +1,7 @@
 package tidemark
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,7 +20,7 @@ func topologyOf(plan *processor.Plan) *checkpointing.Topology {
 	t := &checkpointing.Topology{}
 	for _, sub := range plan.Subtopologies {
 		t.Subtopologies = append(t.Subtopologies, checkpointing.Subtopology{
-			ID: sub.ID, Sources: sub.SourceTopics, Sinks: sub.SinkTopics,
+			ID: sub.ID, Sources: sub.SourceTopics, Patterns: sub.Patterns(), Sinks: sub.SinkTopics,
 		})
 	}
 	for _, r := range plan.Repartitions {
@@ -72,10 +73,10 @@ func planOf(m *checkpointing.Manifest) (*processor.Plan, error) {
 		plan.ForeignKeyJoins = append(plan.ForeignKeyJoins, processor.ForeignKeyJoin(j))
 	}
 	for _, t := range m.Topology.Subtopologies {
-		if len(t.Sources) == 0 {
-			return nil, fmt.Errorf("sub-topology %d reads nothing", t.ID)
+		sub, err := subtopologyOf(t, plan, position)
+		if err != nil {
+			return nil, err
 		}
-		sub := &processor.Subtopology{ID: t.ID, SourceTopics: t.Sources, SinkTopics: t.Sinks}
 		for _, was := range m.Stores {
 			if was.Subtopology != t.ID {
 				continue
@@ -89,6 +90,35 @@ func planOf(m *checkpointing.Manifest) (*processor.Plan, error) {
 		plan.Subtopologies = append(plan.Subtopologies, sub)
 	}
 	return plan, nil
+}
+
+// subtopologyOf makes a sub-topology of a manifest, without stores. Of its nodes it has the sources with a pattern,
+// which will match what is there at the restore.
+func subtopologyOf(
+	t checkpointing.Subtopology, plan *processor.Plan, position string,
+) (*processor.Subtopology, error) {
+	look := topics{plan: plan}
+	if len(t.Sources)+len(t.Patterns) == 0 {
+		return nil, fmt.Errorf("sub-topology %d reads nothing", t.ID)
+	}
+	sub := &processor.Subtopology{ID: t.ID, SourceTopics: slices.Clone(t.Sources), SinkTopics: t.Sinks}
+	for i, pattern := range t.Patterns {
+		re, err := processor.CompilePattern(pattern)
+		if pattern == "" {
+			err = errors.New("a pattern is empty")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("sub-topology %d: %w", t.ID, err)
+		}
+		n := &processor.Node{Name: fmt.Sprintf("pattern %d", i+1), Pattern: pattern, Position: position}
+		for _, topic := range t.Sources {
+			if re.MatchString(topic) && !look.internal(topic) {
+				n.Topics = append(n.Topics, topic)
+			}
+		}
+		sub.Nodes = append(sub.Nodes, n)
+	}
+	return sub, nil
 }
 
 // specOf makes the spec of a store, without what makes the store.

@@ -264,6 +264,10 @@ func (s *starting) connect(ctx context.Context) error {
 	s.admin = kafka.NewAdmin(s.client, kafka.AdminConfig{GroupID: s.cfg.ApplicationID, Logger: s.cfg.Logger})
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
 	defer cancel()
+	// What there is of the topics that match patterns counts as what the application has.
+	if s.plan, _, err = resolvePatterns(bounded, s.cfg.ApplicationID, s.plan, s.admin); err != nil {
+		return err
+	}
 	before, err := s.present(bounded)
 	if err != nil {
 		return err
@@ -274,8 +278,17 @@ func (s *starting) connect(ctx context.Context) error {
 	if err := s.replace(bounded, before); err != nil {
 		return err
 	}
-	s.topics, err = prepareTopics(bounded, s.cfg, s.plan, s.admin)
-	return err
+	if s.topics, err = prepareTopics(bounded, s.cfg, s.plan, s.admin); err != nil {
+		return err
+	}
+	s.plan = s.topics.plan
+	for _, st := range s.stores {
+		if s.topics.partitions[s.topics.changelog(st.now.Name)] == 0 {
+			return s.fail(fmt.Sprintf("its store %q belongs to tasks that read topics by a pattern, and none matches today",
+				st.now.Name), "create the topics first: their partitions decide where the rows go")
+		}
+	}
+	return nil
 }
 
 // present returns what is committed of the application's inputs, before any topic is made.

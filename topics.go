@@ -9,7 +9,6 @@ import (
 	"github.com/tidemarkio/tidemark/changelog"
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/assign"
-	"github.com/tidemarkio/tidemark/processor/worker"
 	"github.com/tidemarkio/tidemark/record"
 )
 
@@ -28,10 +27,11 @@ func (e *TopicError) Error() string {
 // made at start and does not change; another number of input partitions needs another incarnation.
 type topics struct {
 	applicationID string
-	plan          *processor.Plan
-	admin         worker.Admin
+	plan          *processor.Plan // resolved
+	admin         clusterAdmin
 
 	partitions map[string]int32             // by physical name
+	held       map[string]int32             // of inputs of which not all partitions are read
 	configs    map[string]map[string]string // of changelogs
 	tasks      []assign.Task
 	inputs     map[record.TaskID][]record.TopicPartition
@@ -68,11 +68,15 @@ func (t *topics) sources() []string {
 }
 
 // prepareTopics checks the topics that users make, makes the internal ones, and lists the tasks.
-func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin worker.Admin) (*topics, error) {
+func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin clusterAdmin) (*topics, error) {
+	plan, matched, err := resolvePatterns(ctx, cfg.ApplicationID, plan, admin)
+	if err != nil {
+		return nil, err
+	}
 	t := &topics{
 		applicationID: cfg.ApplicationID, plan: plan, admin: admin,
 		configs: make(map[string]map[string]string), inputs: make(map[record.TaskID][]record.TopicPartition),
-		later: make(map[string]int32),
+		later: make(map[string]int32), held: make(map[string]int32),
 	}
 	var names []string
 	for _, sub := range plan.Subtopologies {
@@ -97,6 +101,12 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 		return nil, fmt.Errorf("tidemark: look topics up: %w", err)
 	}
 	t.partitions = existing
+	for topic, n := range matched {
+		t.partitions[topic] = max(n, existing[topic]) // one that was deleted in between shows when it is read
+	}
+	if cfg.IgnoreAddedPartitions {
+		t.holdBack(cfg.Logger)
+	}
 	for _, step := range []func() error{
 		t.checkUserTopics,
 		func() error { return t.makeRepartitions(ctx, cfg) },
@@ -108,6 +118,8 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 			return nil, err
 		}
 	}
+	t.sayUnmatched(cfg.Logger)
+	t.sayUneven(cfg.Logger)
 	return t, nil
 }
 
@@ -171,6 +183,9 @@ func (t *topics) makeRepartitions(ctx context.Context, cfg *Config) error {
 	}
 	for _, r := range t.plan.Repartitions {
 		name, n := t.physical(r.Name), want[r.Name]
+		if n == 0 {
+			continue // made when its writers have something to read
+		}
 		if have := t.partitions[name]; have > 0 {
 			if err := changelog.CheckPartitions(name, have, n); err != nil {
 				return err
@@ -195,7 +210,8 @@ func (t *topics) makeRepartitions(ctx context.Context, cfg *Config) error {
 
 // repartitionCounts returns the numbers of partitions of the topics between sub-topologies: the user's choice, or that
 // of the topics they are joined with, or the largest among the source topics of the sub-topologies that write them;
-// those may in turn be repartition topics. It fails if what must be co-partitioned is not, before anything is created.
+// those may in turn be repartition topics. One that exists keeps its number when inputs grow. It fails if what must be
+// co-partitioned is not, before anything is created.
 func (t *topics) repartitionCounts() (map[string]int32, error) {
 	want := make(map[string]int32)
 	for _, r := range t.plan.Repartitions {
@@ -204,13 +220,13 @@ func (t *topics) repartitionCounts() (map[string]int32, error) {
 	for range len(t.plan.Repartitions) { // one more is known after each round
 		for _, r := range t.plan.Repartitions {
 			if want[r.Name] == 0 {
-				want[r.Name] = t.upstream(r.Name, want)
+				want[r.Name] = t.kept(r.Name, t.upstream(r.Name, want))
 			}
 		}
 	}
 	t.coPartition(want)
 	for _, r := range t.plan.Repartitions {
-		if want[r.Name] == 0 {
+		if want[r.Name] == 0 && !t.awaits(r.Name) {
 			return nil, &TopicError{
 				Topic: t.physical(r.Name), What: "has no known number of partitions", Hint: "nothing upstream of it reads a " +
 					"topic with partitions (declared at " + r.Position + ")",
@@ -232,7 +248,7 @@ func (t *topics) upstream(topic string, known map[string]int32) (n int32) {
 			continue
 		}
 		for _, src := range sub.SourceTopics {
-			n = max(n, known[src], t.partitions[src])
+			n = max(n, known[src], t.readable(src))
 		}
 	}
 	return n
@@ -253,7 +269,7 @@ func (t *topics) coPartition(want map[string]int32) {
 		var users, choice, upstream int32
 		for _, src := range sub.SourceTopics {
 			if !t.internal(src) {
-				users = max(users, t.partitions[src])
+				users = max(users, t.readable(src))
 				continue
 			}
 			choice, upstream = max(choice, chosen[src]), max(upstream, want[src])
@@ -278,7 +294,10 @@ func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 	for i, sub := range t.plan.Subtopologies {
 		subs[i] = assign.Subtopology{ID: sub.ID, Topics: make(map[string]int32)}
 		for _, topic := range sub.SourceTopics {
-			subs[i].Topics[t.physical(topic)] = t.partitions[t.physical(topic)]
+			n := t.readable(t.physical(topic))
+			if n > 0 || !t.awaits(topic) {
+				subs[i].Topics[t.physical(topic)] = n
+			}
 		}
 	}
 	var err error
@@ -291,13 +310,16 @@ func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 		count[task.ID.Subtopology]++
 	}
 	for _, sub := range t.plan.Subtopologies {
+		if count[sub.ID] == 0 {
+			continue // what it reads is not there yet
+		}
 		for _, s := range sub.Stores {
 			var err error
 			switch {
 			case s.SourceTopic != "":
 				err = t.checkSourceChangelog(ctx, s)
 			case s.Changelogged():
-				err = t.makeChangelog(ctx, cfg, s, count[sub.ID])
+				err = t.makeChangelog(ctx, cfg, sub, s, count[sub.ID])
 			}
 			if err != nil {
 				return err
@@ -310,14 +332,14 @@ func (t *topics) makeChangelogs(ctx context.Context, cfg *Config) error {
 // checkCoPartitioned fails if records of one key would not meet: the inputs of joins and of what shares a store must
 // have equal numbers of partitions. want has those of the repartition topics.
 func (t *topics) checkCoPartitioned(sub *processor.Subtopology, want map[string]int32) error {
-	if len(sub.Stores) == 0 {
+	if len(sub.Stores) == 0 || len(sub.SourceTopics) == 0 || onePattern(sub) {
 		return nil
 	}
 	count := func(topic string) int32 {
 		if t.internal(topic) {
 			return want[topic]
 		}
-		return t.partitions[topic]
+		return t.readable(topic)
 	}
 	first := sub.SourceTopics[0]
 	for _, topic := range sub.SourceTopics[1:] {
@@ -333,9 +355,14 @@ func (t *topics) checkCoPartitioned(sub *processor.Subtopology, want map[string]
 	return nil
 }
 
-func (t *topics) makeChangelog(ctx context.Context, cfg *Config, s *processor.StoreSpec, n int32) error {
+func (t *topics) makeChangelog(
+	ctx context.Context, cfg *Config, sub *processor.Subtopology, s *processor.StoreSpec, n int32,
+) error {
 	name := t.changelog(s.Name)
 	if have := t.partitions[name]; have > 0 {
+		if have < n {
+			return t.outgrown(cfg, sub, name, n)
+		}
 		if err := changelog.CheckPartitions(name, have, n); err != nil {
 			return err
 		}
@@ -421,22 +448,4 @@ func (t *topics) repartitionInputs() map[string]bool {
 		names[t.physical(r.Name)] = true
 	}
 	return names
-}
-
-// changedInputs compares partition counts with what they are now.
-func (t *topics) changedInputs(ctx context.Context) (topic string, before, now int32, err error) {
-	sources := t.sources()
-	for _, g := range t.plan.Globals {
-		sources = append(sources, g.Topic())
-	}
-	found, err := t.admin.Partitions(ctx, sources)
-	if err != nil {
-		return "", 0, 0, err
-	}
-	for _, name := range sources {
-		if n := found[name]; n != 0 && n != t.partitions[name] {
-			return name, t.partitions[name], n, nil
-		}
-	}
-	return "", 0, 0, nil
 }

@@ -2,6 +2,7 @@ package tidemark
 
 import (
 	"context"
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,11 @@ type topicAdmin struct {
 }
 
 func (a *topicAdmin) Partitions(context.Context, []string) (map[string]int32, error) {
-	return a.partitions, nil
+	return maps.Clone(a.partitions), nil
+}
+
+func (a *topicAdmin) Topics(context.Context) (map[string]int32, error) {
+	return maps.Clone(a.partitions), nil
 }
 
 func (a *topicAdmin) TopicConfig(context.Context, string) (map[string]string, error) { return nil, nil }

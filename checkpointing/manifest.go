@@ -68,9 +68,11 @@ type Topology struct {
 
 // Subtopology is a part of a topology with tasks of its own.
 type Subtopology struct {
-	ID      int32    `json:"id"`
-	Sources []string `json:"sources"`
-	Sinks   []string `json:"sinks,omitempty"`
+	ID int32 `json:"id"`
+	// Sources are the topics that it read, those that matched Patterns among them.
+	Sources  []string `json:"sources"`
+	Patterns []string `json:"patterns,omitempty"`
+	Sinks    []string `json:"sinks,omitempty"`
 }
 
 // Repartition is a topic between sub-topologies.

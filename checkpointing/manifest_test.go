@@ -30,7 +30,10 @@ func goldenManifest() *Manifest {
 		}},
 		Topology: &Topology{
 			Subtopologies: []Subtopology{
-				{ID: 0, Sources: []string{"lines"}, Sinks: []string{"by-word-repartition"}},
+				{
+					ID: 0, Sources: []string{"lines"}, Patterns: []string{"lines|verses-.*"},
+					Sinks: []string{"by-word-repartition"},
+				},
 				{ID: 1, Sources: []string{"by-word-repartition"}},
 			},
 			Repartitions: []Repartition{{Name: "by-word-repartition", Partitions: 4}},

@@ -139,8 +139,8 @@ func (r *resolver) match(topics []string) error {
 	return nil
 }
 
-// conflict says why a source must not read a topic. other is another one with a pattern that matches it, nil if there is
-// none.
+// conflict says why a source must not read a topic. other is another one with a pattern that matches it, nil if there
+// is none.
 func (r *resolver) conflict(topic string, n, other *Node) error {
 	e := &PatternError{Topic: topic, Patterns: []string{fmt.Sprintf("%s (%s)", n.Pattern, n.Position)}}
 	switch why, named := r.named[topic]; {

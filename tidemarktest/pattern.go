@@ -8,8 +8,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// found is a topic that the driver has not heard of before. Every topic exists, so that those which match the pattern of
-// a source become its inputs when they are first mentioned, whether the test writes to them or the topology does.
+// found is a topic that the driver has not heard of before. Every topic exists, so that those which match the pattern
+// of a source become its inputs when they are first mentioned, whether the test writes to them or the topology does.
 func (d *Driver) found(l *topicLog) {
 	if !d.plan.HasPatterns() || d.isInternal(l.topic) {
 		return

@@ -251,8 +251,8 @@ func (d *differ) patterns() {
 		if slices.Contains(after, old) {
 			d.add(Keeps, subjectPattern, old, "its topics go on at the group's positions")
 		} else {
-			d.add(Drops, subjectPattern, old, "topics that match it are not read any more, unless something else reads them; the "+
-				"group's positions in them stay until they expire")
+			d.add(Drops, subjectPattern, old, "topics that match it are not read any more, unless something else reads them; "+
+				"the group's positions in them stay until they expire")
 		}
 	}
 	for _, now := range after {

@@ -55,7 +55,7 @@ func DOT(p *processor.Plan) string {
 	return d.out.String()
 }
 
-// topicsOrPattern is what a picture shows of the topics of a node: which ones match a pattern is no part of the topology.
+// topicsOrPattern is what a picture shows of the topics of a node: which ones match a pattern is no part of a topology.
 func topicsOrPattern(n *processor.Node) []string {
 	if n.Pattern != "" {
 		return []string{"topics matching " + n.Pattern}

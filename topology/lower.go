@@ -129,8 +129,8 @@ func (n *graphNode) lower(below []*graphNode) *processor.Node {
 		newNode = n.bind()
 	}
 	return &processor.Node{
-		Name: n.name, Kind: n.kind, Operator: n.operator, Topics: slices.Clone(n.topics), Pattern: n.pattern, Chooser: n.chooser,
-		External: n.external, TwoPhase: n.twoPhase, Stores: slices.Clone(n.stores), Children: children,
+		Name: n.name, Kind: n.kind, Operator: n.operator, Topics: slices.Clone(n.topics), Pattern: n.pattern,
+		Chooser: n.chooser, External: n.external, TwoPhase: n.twoPhase, Stores: slices.Clone(n.stores), Children: children,
 		New: newNode, Position: n.position, OffsetReset: n.reset,
 	}
 }

@@ -16,8 +16,8 @@ import (
 // Topics may come and go while the application runs; it looks for them every Config.MetadataMaxAge. Where nothing
 // matches, nothing is read, and that is no error. Topics that are internal to Kafka (their names begin with "__") or to
 // the application are never read. A topic with another source in the topology must not match, and of two patterns only
-// one may: what can be known is a mistake of the declaration, the rest ends Run with a *processor.PatternError. Patterns
-// with the same text are the same source: it is decoded once.
+// one may: what can be known is a mistake of the declaration, the rest ends Run with a *processor.PatternError.
+// Patterns with the same text are the same source: it is decoded once.
 //
 // A topic that appears is read from its beginning, whatever the offset reset of the source says; where a topic starts
 // that is there when the application starts is up to that. In tidemarktest every matching topic can be written to.

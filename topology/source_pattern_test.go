@@ -22,7 +22,8 @@ func byPattern(b *topology.Builder) *topology.Builder {
 	topology.Count(all.GroupByKey(), topology.As("counts"), topology.WithoutCaching()).ToStream().To("counts")
 	prices := topology.Table(b, "prices", serde.String, serde.String, topology.As("prices"))
 	topology.JoinTable(topology.StreamPattern(b, regexp.MustCompile(`gifts|samples`), serde.String, serde.String,
-		topology.Named("free")), prices, func(l, r string) string { return l + r }, nil, topology.Named("priced")).To("priced")
+		topology.Named("free")), prices, func(l, r string) string { return l + r }, nil, topology.Named("priced")).
+		To("priced")
 	return b
 }
 
@@ -172,8 +173,8 @@ func TestStreamPatternDiff(t *testing.T) {
 	require.Equal(t, `keeps  store counts: it goes on with its rows
 keeps  input pattern orders-.*: its topics go on at the group's positions
 `, topology.Diff(pattern, pattern).String())
-	require.Equal(t, `adds   input pattern orders-.*: topics that match it are read from the group's positions, if it has `+
-		`some there, else as the offset reset says
+	require.Equal(t, `adds   input pattern orders-.*: topics that match it are read from the group's positions, if it `+
+		`has some there, else as the offset reset says
 keeps  store counts: it goes on with its rows
 keeps  input topic orders-eu: it goes on at the group's position: the pattern orders-.* matches it
 `, topology.Diff(named, pattern).String())

@@ -57,8 +57,8 @@ type Assignment struct {
 	// Fingerprint is that of the topology whose tasks these are. A static member that comes back gets its former
 	// assignment from the coordinator's memory, even if it runs another topology now.
 	Fingerprint string
-	// Total is how many tasks the leader knows of; 0: the leader cannot tell. A member that knows of more asks for a
-	// rebalance.
+	// Total is how many tasks the leader knows of; 0: none, or the leader cannot tell. A member that knows of another
+	// number asks for a rebalance.
 	Total int
 	Tasks []record.TaskID
 	// Refusal is why the member gets nothing and has to end; empty for members that take part.

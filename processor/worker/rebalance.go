@@ -207,7 +207,7 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (rejoin bool,
 	m.cfg.Logger.Info("assignment", slog.String("tasks", fmt.Sprint(decoded.Tasks)),
 		slog.String("revoked", fmt.Sprint(revoked)))
 	m.cfg.OnChange()
-	more, err := m.knowsMore(ctx, decoded)
+	more, err := m.knowsMore(ctx, decoded, m.KnowsInputs(decoded.Tasks, a))
 	return len(revoked) > 0 || more, err
 }
 
@@ -228,16 +228,16 @@ func (m *Manager) outdated(a assign.Assignment) (rejoin bool, err error) {
 	return true, nil
 }
 
-// knowsMore reports whether the leader has not heard of partitions that were added. It is asked once: a leader that
-// does not know of them either finds out by itself.
-func (m *Manager) knowsMore(ctx context.Context, a assign.Assignment) (bool, error) {
+// knowsMore reports whether the leader has not heard of partitions or topics that have come or gone. It is asked once:
+// a leader that does not know of them either finds out by itself.
+func (m *Manager) knowsMore(ctx context.Context, a assign.Assignment, sameInputs bool) (bool, error) {
 	tasks, err := m.cfg.Tasks(ctx)
-	if err != nil || m.attempt > 0 || a.Total == 0 || a.Total == len(tasks) {
+	if err != nil || m.attempt > 0 || a.Total == len(tasks) && sameInputs {
 		return false, err
 	}
 	m.attempt++
-	m.cfg.Logger.Info("the assignment is for another number of tasks: joining again", slog.Any("theirs", a.Total),
-		slog.Any("ours", len(tasks)))
+	m.cfg.Logger.Info("the assignment is for other inputs: joining again", slog.Any("their_tasks", a.Total),
+		slog.Any("ours", len(tasks)), slog.Bool("same_inputs", sameInputs))
 	return true, nil
 }
 
