@@ -105,8 +105,8 @@ const looksMax = 5
 const goneTimeout = time.Second
 
 // closing is the context in which an incarnation that ends with err commits and hands over. A rebalance may wait for a
-// commit that cannot succeed, and hold its tasks: leave ends the membership, and with it that. Nothing will be committed
-// for which it would be needed.
+// commit that cannot succeed, and hold its tasks: leave ends the membership, and with it that. It would be needed for
+// commits only, and none will follow.
 func (in *incarnation) closing(ctx context.Context, err error, leave func()) (context.Context, context.CancelFunc) {
 	patience := in.app.cfg.CloseTimeout
 	if changed, ok := errors.AsType[*inputsChangedError](err); ok && changed.gone {
