@@ -181,7 +181,7 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (Afterwards, 
 	for _, id := range decoded.Tasks {
 		m.start(ctx, id)
 	}
-	m.follow(decoded.Standby, decoded.Warmup)
+	m.follow(ctx, decoded.Standby, decoded.Warmup)
 	m.cfg.Logger.Info("assignment", slog.String("tasks", fmt.Sprint(decoded.Tasks)),
 		slog.String("revoked", fmt.Sprint(revoked)), slog.String("standbys", fmt.Sprint(decoded.Standby)),
 		slog.String("warm_ups", fmt.Sprint(decoded.Warmup)))
@@ -405,7 +405,7 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 	case m.handover <- struct{}{}:
 	case <-ctx.Done():
 	}
-	m.follow(nil, nil)
+	m.follow(ctx, nil, nil)
 	m.take(ctx, m.ownedTasks(), commit)
 	for _, w := range m.workers() {
 		select {

@@ -11,7 +11,7 @@ import (
 
 // follow makes these the standbys and warm-ups of this member. Those that are superfluous close, and stay as local
 // state; one that is to run here was taken before.
-func (m *Manager) follow(standbys, warmUps []record.TaskID) {
+func (m *Manager) follow(ctx context.Context, standbys, warmUps []record.TaskID) {
 	if m.cfg.Standbys == nil {
 		return
 	}
@@ -24,7 +24,7 @@ func (m *Manager) follow(standbys, warmUps []record.TaskID) {
 	}
 	for _, id := range m.cfg.Standbys.ids() {
 		if _, ok := want[id]; !ok {
-			m.retire(id)
+			m.retire(ctx, id)
 		}
 	}
 	m.mu.Lock()
@@ -40,7 +40,8 @@ func (m *Manager) follow(standbys, warmUps []record.TaskID) {
 }
 
 // retire closes a standby in the background.
-func (m *Manager) retire(id record.TaskID) {
+func (m *Manager) retire(ctx context.Context, id record.TaskID) {
+	ctx = context.WithoutCancel(ctx)
 	m.mu.Lock()
 	at := m.cfg.Standbys.take(id, StandbyMigrated)
 	if at == nil {
@@ -52,7 +53,7 @@ func (m *Manager) retire(id record.TaskID) {
 	m.mu.Unlock()
 	m.background.Go(func() {
 		defer m.closedNow(id, done)
-		if p := at.result(context.Background()); p != nil {
+		if p := at.result(ctx); p != nil {
 			if err := p.close(m.cfg.StateDir); err != nil {
 				m.cfg.Logger.Error("standby not closed cleanly: the next start will check its state",
 					slog.String("task", id.String()), slog.Any("error", err))
@@ -84,8 +85,8 @@ func (m *Manager) caughtUp(id record.TaskID) {
 }
 
 // ReadStandby runs fn with the stores of a standby or warm-up that follows its changelogs here, and how far behind
-// they are. It waits for the goroutine that has them to come by, at most until ctx ends. fn must be quick and change nothing,
-// and must not keep what it got. [ErrNoTask]: there is no such standby here, or not yet.
+// they are. It waits for the goroutine that has them to come by, at most until ctx ends. fn must be quick and change
+// nothing, and must not keep what it got. [ErrNoTask]: there is no such standby here, or not yet.
 func (m *Manager) ReadStandby(
 	ctx context.Context, id record.TaskID, fn func(t *task.Task, s Staleness) error,
 ) error {

@@ -96,7 +96,7 @@ func (s *standby) once(ctx, hurry context.Context) error {
 	case err := <-s.broken:
 		return err
 	case <-hurry.Done():
-		return s.all.detach(s)
+		return s.all.detach(ctx, s)
 	}
 }
 

@@ -78,7 +78,7 @@ func (p *places) send() {
 	}
 }
 
-// rebalance draws new places. First all let go of what goes elsewhere, then the others get it: the cooperative protocol.
+// rebalance draws new places. First all let go of what goes elsewhere, then the others get it: cooperatively.
 func (p *places) rebalance() {
 	next := p.owner
 	for id := range next {

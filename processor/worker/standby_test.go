@@ -29,10 +29,15 @@ type heard struct {
 	suspended []StandbyUpdateSuspended
 }
 
-func (h *heard) listeners() (RestoreListener, StandbyListener) {
+func (h *heard) restores() RestoreListener {
 	return RestoreListener{
-		OnStart: func(e RestoreStart) { note(h, &h.starts, e) }, OnEnd: func(e RestoreEnd) { note(h, &h.ends, e) },
-	}, StandbyListener{
+		OnStart: func(e RestoreStart) { note(h, &h.starts, e) },
+		OnEnd:   func(e RestoreEnd) { note(h, &h.ends, e) },
+	}
+}
+
+func (h *heard) standbys() StandbyListener {
+	return StandbyListener{
 		OnUpdateStart:     func(e StandbyUpdateStart) { note(h, &h.follows, e) },
 		OnBatchLoaded:     func(e StandbyBatchLoaded) { note(h, &h.loaded, e) },
 		OnUpdateSuspended: func(e StandbyUpdateSuspended) { note(h, &h.suspended, e) },
@@ -55,11 +60,10 @@ func get[E any](h *heard, list *[]E) []E {
 func newKeeper(t *testing.T, c *cluster, opts ...topology.StoreOption) (*member, *heard) {
 	t.Helper()
 	m, h := newMember(t, c, countPlan(t, opts...), nil), &heard{}
-	restores, standbys := h.listeners()
 	cfg := m.restorer.cfg
-	cfg.Listener = restores
+	cfg.Listener = h.restores()
 	m.restorer = NewRestorer(cfg)
-	return m.keep(func(sc *StandbysConfig) { sc.Restorer, sc.Listener = m.restorer, standbys }), h
+	return m.keep(func(sc *StandbysConfig) { sc.Restorer, sc.Listener = m.restorer, h.standbys() }), h
 }
 
 // standby reads the counts of a standby; nil if there is none.

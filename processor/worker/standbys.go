@@ -206,8 +206,8 @@ func (s *Standbys) attach(ctx context.Context, at *standby) error {
 }
 
 // detach takes the stores back.
-func (s *Standbys) detach(at *standby) error {
-	err := s.do(context.Background(), func() error {
+func (s *Standbys) detach(ctx context.Context, at *standby) error {
+	err := s.do(context.WithoutCancel(ctx), func() error {
 		s.drop(at)
 		return nil
 	})
