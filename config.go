@@ -111,10 +111,10 @@ type Config struct {
 	// waits: inputs that are read at different speeds mix without regard to time.
 	MaxTaskIdle time.Duration
 
-	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). Nobody waits for
-	// it as a rule: a new owner ends the transaction of a dead one, and the group's leader those of processes that are no
-	// members any more. Rounded down to 10 ms: the last digit is in use, see docs/format/transaction-timeout.md. At least
-	// 100 ms, defaults to 60 s.
+	// TransactionTimeout is after how long the broker aborts an open transaction (transaction.timeout.ms). Nobody waits
+	// for it as a rule: a new owner ends the transaction of a dead one, and the group's leader those of processes that are
+	// no members any more. Rounded down to 10 ms: the last digit is in use, see docs/format/transaction-timeout.md. At
+	// least 100 ms, defaults to 60 s.
 	TransactionTimeout time.Duration
 	// MaxRequestBytes bounds one record batch (max.request.size). Defaults to 1 MiB less a little, as the broker's
 	// max.message.bytes does.

@@ -13,9 +13,10 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// A member that is lost may leave transactions open. Who takes its tasks over ends those that hold up the tasks' offsets
-// and changelogs; one that has only written outputs or repartition topics would hold up their readers until its timeout
-// (transaction.timeout.ms). The leader of the group knows who is a member, and ends the transactions of all others.
+// A member that is lost may leave transactions open. Who takes its tasks over ends those that hold up the tasks'
+// offsets and changelogs; one that has only written outputs or repartition topics would hold up their readers until its
+// timeout (transaction.timeout.ms). The leader of the group knows who is a member, and ends the transactions of all
+// others.
 
 // roster is what the leader of the group knows of its members. Owned by the group's goroutine.
 type roster struct {

@@ -17,15 +17,16 @@ import (
 // ErrLastWorker says that an App has one worker left, which stays: to stop processing there is [App.Pause].
 var ErrLastWorker = errors.New("tidemark: the last worker cannot be removed")
 
-// AddWorker starts one worker more (Kafka Streams' addStreamThread, KIP-663) and returns how many there are. Tasks of this
-// instance move to it without being closed; with more workers the instance gets a larger share of the group's tasks. The
-// number holds over restarts after errors. Before Run, and while the App waits to start again, it is only noted.
+// AddWorker starts one worker more (Kafka Streams' addStreamThread, KIP-663) and returns how many there are. Tasks of
+// this instance move to it without being closed; with more workers the instance gets a larger share of the group's
+// tasks. The number holds over restarts after errors. Before Run, and while the App waits to start again, it is only
+// noted.
 func (a *App) AddWorker(ctx context.Context) (workers int, err error) {
 	return a.changeWorkers(ctx, 1, (*incarnation).addThread)
 }
 
-// RemoveWorker ends one worker (removeStreamThread) after its tasks have moved to the others, and returns how many are left.
-// Of the last one the error is [ErrLastWorker].
+// RemoveWorker ends one worker (removeStreamThread) after its tasks have moved to the others, and returns how many are
+// left. Of the last one the error is [ErrLastWorker].
 func (a *App) RemoveWorker(ctx context.Context) (workers int, err error) {
 	return a.changeWorkers(ctx, -1, (*incarnation).removeThread)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/tidemarkio/tidemark/integration/broker"
 )
 
-// A rolling deploy switches checkpoints on, and another one off again: meanwhile instances of both kinds share the tasks.
-// Checkpoints cannot complete then, which hurts nobody; they do as soon as all instances take part.
+// A rolling deploy switches checkpoints on, and another one off again: meanwhile instances of both kinds share the
+// tasks. Checkpoints cannot complete then, which hurts nobody; they do as soon as all instances take part.
 func TestRollingDeployOfCheckpoints(t *testing.T) {
 	s := newScenario(t, broker.Start(t))
 	to := dir.New(t.TempDir())

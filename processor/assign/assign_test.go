@@ -209,7 +209,8 @@ func TestTasks(t *testing.T) {
 	require.ErrorContains(t, err, `source topic "gone" of sub-topology 3 does not exist`)
 }
 
-// newSeed takes the seed from TIDEMARK_SEED, where "random" draws one, and prints it, so that a failure can be repeated.
+// newSeed takes the seed from TIDEMARK_SEED, where "random" draws one, and prints it, so that a failure can be
+// repeated.
 func newSeed(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(1)

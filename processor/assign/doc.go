@@ -24,9 +24,9 @@
 // A task with state stays with its owner until its target has caught up (KIP-441). The target warms up meanwhile, a few
 // at a time in the whole group, and asks for a rebalance when it is near enough (warmup.go). What nobody runs starts at
 // once where that is soonest, at a standby if there is one, be it beyond its share; then it moves like any other
-// (idle.go). Each hand-over that is done leaves one less to do, and a warm-up in progress counts for more than any other
-// state: so the target does not jump, and the group comes to rest. Standbys are spread over racks (KIP-708), sticky and
-// balanced (standby.go).
+// (idle.go). Each hand-over that is done leaves one less to do, and a warm-up in progress counts for more than any
+// other state: so the target does not jump, and the group comes to rest. Standbys are spread over racks (KIP-708),
+// sticky and balanced (standby.go).
 //
 // The functions may be called from any goroutine; they keep nothing.
 package assign

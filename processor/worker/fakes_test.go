@@ -532,7 +532,8 @@ func newMember(t *testing.T, c *cluster, plan *processor.Plan, change func(*Conf
 		return c.starts[tp], nil
 	}
 	cfg := Config{
-		Guarantee: eos.ExactlyOnceV2, CommitInterval: 100 * time.Millisecond, UncommittedBytesMax: func() int { return 1 << 20 },
+		Guarantee: eos.ExactlyOnceV2, CommitInterval: 100 * time.Millisecond,
+		UncommittedBytesMax: func() int { return 1 << 20 },
 		RetryTimeout: time.Minute, Fetcher: m.fetcher, Producer: &fakeProducer{c: c}, Admin: fakeAdmin{c: c},
 		Member: c.currentMember, ResetOffset: reset, Clock: clock.System(), Logger: log,
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // Pauses says which tasks stand still (KIP-834): they process nothing and no punctuator of theirs is called. What they
-// have processed is still committed, inputs are fetched as far as buffers go, and the member stays in its group. The zero
-// value pauses nothing. Safe for concurrent use.
+// have processed is still committed, inputs are fetched as far as buffers go, and the member stays in its group. The
+// zero value pauses nothing. Safe for concurrent use.
 type Pauses struct {
 	mu     sync.Mutex
 	paused atomic.Pointer[pauses] // replaced whole: workers look at it before each step

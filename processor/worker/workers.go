@@ -9,8 +9,8 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
-// Workers may come and go while the application runs (KIP-663). Tasks change their worker without being closed: they are
-// committed there and go on here, as the same task of the same member.
+// Workers may come and go while the application runs (KIP-663). Tasks change their worker without being closed: they
+// are committed there and go on here, as the same task of the same member.
 
 // AddWorker takes a worker that runs, and moves tasks to it until all workers have about as many.
 func (m *Manager) AddWorker(ctx context.Context, w *Worker) error {
@@ -84,8 +84,8 @@ func (m *Manager) spread(ctx context.Context) error {
 	}
 }
 
-// shift moves one task of a worker to another, by preference one that runs: those that are still being restored are only
-// told to start there. more is false if there is none.
+// shift moves one task of a worker to another, by preference one that runs: those that are still being restored are
+// only told to start there. more is false if there is none.
 func (m *Manager) shift(ctx context.Context, from, to *Worker) (more bool, err error) {
 	for {
 		m.mu.Lock()
