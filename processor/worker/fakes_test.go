@@ -534,7 +534,7 @@ func newMember(t *testing.T, c *cluster, plan *processor.Plan, change func(*Conf
 	cfg := Config{
 		Guarantee: eos.ExactlyOnceV2, CommitInterval: 100 * time.Millisecond,
 		UncommittedBytesMax: func() int { return 1 << 20 },
-		RetryTimeout: time.Minute, Fetcher: m.fetcher, Producer: &fakeProducer{c: c}, Admin: fakeAdmin{c: c},
+		RetryTimeout:        time.Minute, Fetcher: m.fetcher, Producer: &fakeProducer{c: c}, Admin: fakeAdmin{c: c},
 		Member: c.currentMember, ResetOffset: reset, Clock: clock.System(), Logger: log,
 	}
 	if change != nil {
