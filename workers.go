@@ -186,9 +186,9 @@ func (in *incarnation) runThread(t *thread) error {
 func (in *incarnation) runThreads(background context.Context) error {
 	in.app.workers.changing.Lock()
 	defer in.app.workers.changing.Unlock()
-	in.threads.background = background
+	in.threads.background = background //nolint:fatcontext // that of the incarnation
 	for _, t := range in.threads.all() {
-		if err := in.runThread(t); err != nil {
+		if err := in.runThread(t); err != nil { //nolint:contextcheck // under background
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ func TestBadDatabaseFile(t *testing.T) {
 				}
 				return data
 			},
-			"one bit": func(data []byte) []byte { // where a start after a clean close does not look
+			"one bit": func(data []byte) []byte { // in a block that Badger does not read while it opens
 				data[len(data)/3] ^= 1
 				return data
 			},

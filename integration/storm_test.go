@@ -211,7 +211,7 @@ func (s *storm) pause(i *stormInstance) {
 
 // losePartition has the broker say for a while that it does not lead a partition.
 func (s *storm) losePartition() {
-	topics := []string{s.in, s.out, s.scenario.app + "-counts-changelog"}
+	topics := []string{s.in, s.out, s.app + "-counts-changelog"}
 	topic, partition := topics[s.r.IntN(len(topics))], int32(s.r.IntN(int(s.partitions)))
 	s.did = append(s.did, fmt.Sprintf("lose %s-%d", topic, partition))
 	keys := []kmsg.Key{kmsg.Fetch, kmsg.ListOffsets}
@@ -248,7 +248,7 @@ func (s *storm) drain() {
 	last, since := int64(-1), time.Now()
 	for {
 		var committed, end int64
-		for tp, offset := range s.cluster.CommittedOffsets(s.t, s.scenario.app) {
+		for tp, offset := range s.cluster.CommittedOffsets(s.t, s.app) {
 			if tp.Topic == s.in {
 				committed += offset
 			}

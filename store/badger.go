@@ -38,8 +38,8 @@ import (
 // changelog behind the old checkpoint.
 //
 // Trust. Badger opens damaged files with log.Fatal, with a panic in a goroutine of its own, or by leaving a table out
-// in silence. So we look before it does: a directory that was closed carries a seal with the sizes of its files; one
-// without is read in full.
+// in silence, and takes a block that it cannot read for one without keys. So we look before it does, and read all of it;
+// a directory that was closed also carries a seal with the sizes of its files.
 type badgerEngine struct {
 	dir    string
 	budget *Budget
@@ -864,9 +864,11 @@ func verifyBadger(dir string, logger *slog.Logger) (logBytes int64, err error) {
 	if !sealed && len(tables) > 0 {
 		logger.Info("verifying state that was not closed", slog.String("dir", dir), slog.Int("tables", len(tables)))
 	}
+	// All blocks, also of what was closed cleanly: a block that Badger cannot read is to it as if its keys were not there,
+	// and what is read then is nothing, or an older row.
 	for _, id := range slices.Sorted(maps.Keys(tables)) {
 		name := sst.IDToFilename(id)
-		if err := verifyTable(filepath.Join(dir, name), tables[id].Compression, !sealed); err != nil {
+		if err := verifyTable(filepath.Join(dir, name), tables[id].Compression); err != nil {
 			return 0, damaged(name, err)
 		}
 	}
@@ -899,8 +901,8 @@ func readManifest(dir string) (_ map[uint64]badger.TableManifest, err error) {
 	return m.Tables, nil
 }
 
-// verifyTable checks the footer and the index of a table, and with full all of its blocks.
-func verifyTable(path string, compression options.CompressionType, full bool) (err error) {
+// verifyTable checks the footer, the index and all blocks of a table.
+func verifyTable(path string, compression options.CompressionType) (err error) {
 	if err := verifyFooter(path); err != nil {
 		return err
 	}
@@ -920,7 +922,7 @@ func verifyTable(path string, compression options.CompressionType, full bool) (e
 	t, err := sst.OpenTable(f, sst.Options{
 		ReadOnly: true, ChkMode: options.NoVerification, Compression: compression, BlockSize: badgerBlockBytes,
 	})
-	if err != nil || !full {
+	if err != nil {
 		return err
 	}
 	return t.VerifyChecksum()

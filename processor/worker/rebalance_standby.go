@@ -34,7 +34,7 @@ func (m *Manager) follow(ctx context.Context, standbys, warmUps []record.TaskID)
 	}
 	for id, warmUp := range want {
 		if m.mu.tasks[id] == nil { // else the assignment contradicts itself
-			m.cfg.Standbys.start(id, warmUp, m.mu.closing[id], &m.background)
+			m.cfg.Standbys.start(id, warmUp, m.mu.closing[id], &m.background) //nolint:contextcheck // it outlives the rebalance
 		}
 	}
 }
