@@ -38,8 +38,8 @@ import (
 // changelog behind the old checkpoint.
 //
 // Trust. Badger opens damaged files with log.Fatal, with a panic in a goroutine of its own, or by leaving a table out
-// in silence, and takes a block that it cannot read for one without keys. So we look before it does, and read all of it;
-// a directory that was closed also carries a seal with the sizes of its files.
+// in silence, and takes a block that it cannot read for one without keys. So we look before it does, and read all of
+// it; a directory that was closed also carries a seal with the sizes of its files.
 type badgerEngine struct {
 	dir    string
 	budget *Budget
