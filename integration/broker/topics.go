@@ -124,7 +124,7 @@ func (c *Cluster) CreateTopic(t testing.TB, topic string, partitions int32, topi
 	})
 }
 
-// DeleteTopics deletes topics, of a test that would fill the broker if it was done often.
+// DeleteTopics deletes topics and waits until they are gone: a real broker goes on to list them for a moment.
 func (c *Cluster) DeleteTopics(t testing.TB, topics ...string) {
 	t.Helper()
 	admin, done := c.admin(t)
@@ -132,8 +132,17 @@ func (c *Cluster) DeleteTopics(t testing.TB, topics ...string) {
 	for _, topic := range topics {
 		if err := admin.DeleteTopic(topic); err != nil {
 			t.Errorf("broker: delete topic %s: %v", topic, err)
+			return
 		}
 	}
+	eventually(t, fmt.Sprintf("topics %q gone", topics), func() error {
+		for _, topic := range c.Topics(t) {
+			if slices.Contains(topics, topic) {
+				return fmt.Errorf("%s is still there", topic)
+			}
+		}
+		return nil
+	})
 }
 
 // Topics returns the names of all topics.
