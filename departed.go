@@ -3,7 +3,6 @@ package tidemark
 import (
 	"context"
 	"log/slog"
-	"slices"
 
 	"github.com/tidemarkio/tidemark/eos"
 	"github.com/tidemarkio/tidemark/record"
@@ -41,12 +40,7 @@ func (in *incarnation) dismissDeparted(ctx context.Context, instanceID string) e
 	if !in.dir.Fresh() || instanceID == "" {
 		return nil
 	}
-	group := in.app.cfg.ApplicationID
-	var inputs []record.TopicPartition
-	for _, t := range in.topics.tasks {
-		inputs = append(inputs, t.Partitions...)
-	}
-	offsets, err := in.admin.PossiblyUnstableOffsets(ctx, group, inputs)
+	offsets, err := in.lastCommits(ctx)
 	if err != nil {
 		return err
 	}
@@ -55,17 +49,15 @@ func (in *incarnation) dismissDeparted(ctx context.Context, instanceID string) e
 		return nil
 	}
 	in.app.cfg.Logger.Info("letting departed members go", slog.Any("instance_ids", departed))
-	return in.admin.RemoveMembers(ctx, group, departed)
+	return in.admin.RemoveMembers(ctx, in.app.cfg.ApplicationID, departed)
 }
 
 // departedIn returns the members that have left word in committed offsets, but one.
 func departedIn(offsets map[record.TopicPartition]eos.Offset, but string) []string {
-	var departed []string
-	for _, o := range offsets {
-		if m, err := eos.ParseMetadata(o.Metadata); err == nil && m.Departed != "" && m.Departed != but {
-			departed = append(departed, m.Departed)
+	return named(offsets, func(m eos.Metadata) string {
+		if m.Departed == but {
+			return ""
 		}
-	}
-	slices.Sort(departed)
-	return slices.Compact(departed)
+		return m.Departed
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ type roster struct {
 	workers map[string]int // by process id, of members of this and earlier rebalances; nil before the first
 }
 
-// update takes the members of a rebalance and returns those that were members before and are not any more.
+// update takes the members of a rebalance, for good, and returns those that were members before and are not any more.
 func (r *roster) update(now map[string]int) (gone map[string]int) {
 	gone = make(map[string]int)
 	for process, n := range r.workers {
@@ -31,7 +30,7 @@ func (r *roster) update(now map[string]int) (gone map[string]int) {
 			gone[process] = n
 		}
 	}
-	r.workers = maps.Clone(now)
+	r.workers = now
 	return gone
 }
 
@@ -103,20 +102,27 @@ func (in *incarnation) dismiss(ctx context.Context, workers map[string]int) {
 func (in *incarnation) lastOwners(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lastOwnersTimeout)
 	defer cancel()
+	offsets, err := in.lastCommits(ctx)
+	return named(offsets, func(m eos.Metadata) string { return m.TransactionalID }), err
+}
+
+// lastCommits are the committed offsets of all inputs, whatever is pending.
+func (in *incarnation) lastCommits(ctx context.Context) (map[record.TopicPartition]eos.Offset, error) {
 	var inputs []record.TopicPartition
 	for _, t := range in.topics.tasks {
 		inputs = append(inputs, t.Partitions...)
 	}
-	offsets, err := in.admin.PossiblyUnstableOffsets(ctx, in.app.cfg.ApplicationID, inputs)
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
+	return in.admin.PossiblyUnstableOffsets(ctx, in.app.cfg.ApplicationID, inputs)
+}
+
+// named returns the names in the metadata of committed offsets, each once, but for "".
+func named(offsets map[record.TopicPartition]eos.Offset, name func(eos.Metadata) string) []string {
+	var names []string
 	for _, o := range offsets {
-		if m, err := eos.ParseMetadata(o.Metadata); err == nil && m.TransactionalID != "" {
-			ids = append(ids, m.TransactionalID)
+		if m, err := eos.ParseMetadata(o.Metadata); err == nil && name(m) != "" {
+			names = append(names, name(m))
 		}
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	slices.Sort(names)
+	return slices.Compact(names)
 }
