@@ -48,8 +48,6 @@ mkdir -p "$dir"
 RANDOM=$seed
 echo "crash.sh $fault: $peer, seed $seed, $rounds rounds, at least $records records" >&2
 
-say() { printf '%4d s  %s\n' "$SECONDS" "$1" >&2; }
-
 fail() {
   say "FAILED: $1"
   echo "seed $seed; logs in $dir" >&2
@@ -64,20 +62,8 @@ say "built, and the broker is up"
 
 pids=()
 loader=
-cleanup() {
-  local p
-  for p in "${pids[@]}" $loader; do
-    kill -9 "$p" 2>/dev/null || true
-  done
-  wait 2>/dev/null || true
-  stop_broker
-}
+cleanup() { end_all "${pids[@]}" $loader; }
 trap cleanup EXIT
-
-# random LOW HIGH: sets n
-random() { n=$(($1 + (RANDOM * 32768 + RANDOM) % ($2 - $1 + 1))); }
-
-pause_ms() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
 
 # start INSTANCE: each has its own state directory, and takes it up again when it is restarted
 start() {

@@ -53,8 +53,6 @@ RANDOM=$seed
 last=$((instances - 1))
 echo "query.sh $fault: seed $seed, $rounds rounds over $instances instances, $queries queries/s, $rate records/s" >&2
 
-say() { printf '%4d s  %s\n' "$SECONDS" "$1" >&2; }
-
 fail() {
   say "FAILED: $1"
   echo "seed $seed; logs in $dir" >&2
@@ -69,20 +67,8 @@ say "built, and the broker is up"
 pids=()
 loader=
 asker=
-cleanup() {
-  local p
-  for p in "${pids[@]}" $loader $asker; do
-    kill -9 "$p" 2>/dev/null || true
-  done
-  wait 2>/dev/null || true
-  stop_broker
-}
+cleanup() { end_all "${pids[@]}" $loader $asker; }
 trap cleanup EXIT
-
-# random LOW HIGH: sets n
-random() { n=$(($1 + (RANDOM * 32768 + RANDOM) % ($2 - $1 + 1))); }
-
-pause_ms() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
 
 address() { echo "127.0.0.1:$((port + $1))"; }
 

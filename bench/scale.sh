@@ -47,15 +47,8 @@ broker --set broker.session.timeout.ms=3000 --set group.min.session.timeout.ms=1
 
 pids=()
 probe=
-cleanup() {
-  local p
-  for p in "${pids[@]}" $probe; do kill -9 "$p" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  stop_broker
-}
+cleanup() { end_all "${pids[@]}" $probe; }
 trap cleanup EXIT
-
-say() { printf '%4d s  %s\n' "$SECONDS" "$1" >&2; }
 
 fail() {
   say "FAILED: $1; logs in $dir"

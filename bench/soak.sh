@@ -39,12 +39,7 @@ port=$((20000 + RANDOM % 12000))
 
 app=
 loader=
-cleanup() {
-  local p
-  for p in $app $loader; do kill -9 "$p" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  stop_broker
-}
+cleanup() { end_all $app $loader; }
 trap cleanup EXIT
 
 start_load() { # PHASE RECORDS RATE FROM

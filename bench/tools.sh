@@ -31,6 +31,21 @@ broker() {
 own_broker=
 stop_broker() { [ -z "$own_broker" ] || "$bench/kafka/kafka.sh" stop --dir "$own_broker" --wipe; }
 
+# end_all PID...: kills what still runs, and the broker if it is this script's.
+end_all() {
+  local p
+  for p in "$@"; do kill -9 "$p" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  stop_broker
+}
+
+say() { printf '%4d s  %s\n' "$SECONDS" "$1" >&2; }
+
+# random LOW HIGH: sets n
+random() { n=$(($1 + (RANDOM * 32768 + RANDOM) % ($2 - $1 + 1))); }
+
+pause_ms() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
+
 # tool CLASS [option...]
 tool() {
   local class=$1
