@@ -46,6 +46,7 @@ type cut struct {
 	r *rand.Rand
 	// to has the checkpoints, locations are their folders.
 	to        *mem.Storage
+	mu        sync.Mutex
 	locations []string
 	words     map[string]int64
 }
@@ -134,30 +135,37 @@ func (c *cut) runOriginal() {
 		moments[c.r.IntN(many)] = true
 	}
 	var made sync.WaitGroup
-	var mu sync.Mutex
 	for i := range many {
 		if moments[i] {
 			by := apps[c.r.IntN(len(apps))]
-			made.Go(func() {
-				info, err := by.app.TriggerCheckpoint(context.Background(), tidemark.CheckpointOptions{})
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil { // a newer one may have been quicker
-					c.t.Logf("no checkpoint: %v", err)
-					return
-				}
-				c.locations = append(c.locations, info.Location)
-			})
+			made.Go(func() { c.checkpoint(by) })
 		}
 		c.feed(1 + c.r.IntN(80))
 	}
 	made.Wait()
-	require.NotEmpty(c.t, c.locations)
+	// Tasks that were still being handed over may have declined all of them.
+	for until := time.Now().Add(badPatience); len(c.locations) == 0; {
+		require.True(c.t, time.Now().Before(until), "no checkpoint was made")
+		c.feed(10)
+		c.checkpoint(apps[0])
+	}
 	c.await(c.app)
 	c.checkOutputs(c.out, nil)
 	for _, a := range apps {
 		a.close()
 	}
+}
+
+// checkpoint makes one, unless a newer one is quicker or a task moves.
+func (c *cut) checkpoint(by *app) {
+	info, err := by.app.TriggerCheckpoint(context.Background(), tidemark.CheckpointOptions{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.t.Logf("no checkpoint: %v", err)
+		return
+	}
+	c.locations = append(c.locations, info.Location)
 }
 
 // feed sends n words.
