@@ -9,11 +9,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tidemarkio/tidemark/internal/clock"
-	"github.com/tidemarkio/tidemark/store"
 )
 
 // QueryPath is where [App.QueryHandler] has to be mounted: http.ServeMux's Handle(tidemark.QueryPath, handler).
@@ -31,7 +29,6 @@ type remote struct {
 	scheme string
 	clock  clock.Clock
 	avoid  *avoidances
-	turns  sync.Map // endpoint -> chan struct{}: the questions for one row that are asked
 }
 
 // Times and sizes of connections to other instances.
@@ -42,10 +39,6 @@ const (
 	queryDialTimeout  = time.Second
 	queryIdleTimeout  = 90 * time.Second
 	queryIdleConnsMax = 64 // to one instance
-	// oneRowMax is how many questions for one row are asked of an instance at a time. With more, connections would be
-	// opened and closed instead of used again, and more so the busier both sides are. Those for many rows do not count:
-	// while one is answered, its reader may put others.
-	oneRowMax = queryIdleConnsMax / 2
 	excerptBytesMax   = 200
 )
 
@@ -70,13 +63,6 @@ func (r *remote) close() { r.client.CloseIdleConnections() }
 // ask yields the pages that an instance answers, until the last one or until yield returns false. A refusal is a
 // [*refusal], everything else that goes wrong an [*unreachable].
 func (r *remote) ask(ctx context.Context, endpoint string, q *ask, yield func(reply) bool) error {
-	if q.question.Kind == store.AskKey {
-		done, err := r.turn(ctx, endpoint)
-		if err != nil {
-			return r.failed(ctx, endpoint, err)
-		}
-		defer done()
-	}
 	if err := r.avoid.check(endpoint, q); err != nil {
 		return err
 	}
@@ -91,21 +77,6 @@ func (r *remote) ask(ctx context.Context, endpoint string, q *ask, yield func(re
 		r.avoid.failed(endpoint, q, err, true)
 	}
 	return err
-}
-
-// turn waits for a place among the questions for one row. They come first in, first out.
-func (r *remote) turn(ctx context.Context, endpoint string) (done func(), err error) {
-	have, ok := r.turns.Load(endpoint)
-	if !ok {
-		have, _ = r.turns.LoadOrStore(endpoint, make(chan struct{}, oneRowMax))
-	}
-	turns := have.(chan struct{}) //nolint:errcheck,forcetypeassert // nothing else is in there
-	select {
-	case turns <- struct{}{}:
-		return func() { <-turns }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // askNow is ask, whatever became of the last attempt.
