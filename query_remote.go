@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemarkio/tidemark/internal/clock"
+	"github.com/tidemarkio/tidemark/store"
 )
 
 // QueryPath is where [App.QueryHandler] has to be mounted: http.ServeMux's Handle(tidemark.QueryPath, handler).
@@ -29,6 +30,7 @@ type remote struct {
 	scheme string
 	clock  clock.Clock
 	avoid  *avoidances
+	lines  lines
 }
 
 // Times and sizes of connections to other instances.
@@ -63,10 +65,23 @@ func (r *remote) close() { r.client.CloseIdleConnections() }
 // ask yields the pages that an instance answers, until the last one or until yield returns false. A refusal is a
 // [*refusal], everything else that goes wrong an [*unreachable].
 func (r *remote) ask(ctx context.Context, endpoint string, q *ask, yield func(reply) bool) error {
+	if q.question.Kind == store.AskKey {
+		p, err := r.askRow(ctx, endpoint, q)
+		if err == nil {
+			yield(p)
+		}
+		return err
+	}
 	if err := r.avoid.check(endpoint, q); err != nil {
 		return err
 	}
 	err := r.askNow(ctx, endpoint, q, yield)
+	r.note(ctx, endpoint, q, err)
+	return err
+}
+
+// note remembers whether an instance has answered.
+func (r *remote) note(ctx context.Context, endpoint string, q *ask, err error) {
 	no, refused := errors.AsType[*refusal](err)
 	switch {
 	case err == nil, refused && (no.code == refusedBehind || no.code == refusedStale || !no.retriable()):
@@ -76,7 +91,6 @@ func (r *remote) ask(ctx context.Context, endpoint string, q *ask, yield func(re
 	case ctx.Err() == nil: // else it is not the instance's fault
 		r.avoid.failed(endpoint, q, err, true)
 	}
-	return err
 }
 
 // askNow is ask, whatever became of the last attempt.
@@ -102,7 +116,12 @@ func (r *remote) askNow(ctx context.Context, endpoint string, q *ask, yield func
 		if !silence.Stop() {
 			return r.failed(ctx, endpoint, errSilent)
 		}
-		if more := yield(p); !more || p.page.Next == nil { // it may take as long as it likes
+		more := yield(p) // it may take as long as it likes
+		if p.page.Next == nil {
+			silence.Reset(attemptMax)
+			drain(body)
+		}
+		if !more || p.page.Next == nil {
 			return nil
 		}
 		silence.Reset(attemptMax)

@@ -2,6 +2,7 @@ package tidemark
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,24 +35,55 @@ func newFakeInstance(t *testing.T, script ...func(http.ResponseWriter, ask)) *fa
 	f := &fakeInstance{script: script}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		var q ask
-		if err == nil {
-			q, err = decodeAsk(body)
+		questions := make([]ask, 1)
+		rows := r.URL.Path == queryAsksPath
+		switch {
+		case err != nil:
+		case rows:
+			questions, err = decodeAsks(body)
+		default:
+			questions[0], err = decodeAsk(body)
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		f.mu.Lock()
-		f.asked = append(f.asked, q)
-		step := f.script[min(len(f.asked), len(f.script))-1]
-		f.mu.Unlock()
 		w.Header().Set("Content-Type", queryContentType)
-		step(w, q)
+		for i, q := range questions {
+			f.mu.Lock()
+			f.asked = append(f.asked, q)
+			step := f.script[min(len(f.asked), len(f.script))-1]
+			f.mu.Unlock()
+			if rows {
+				step(&numbers{ResponseWriter: w, i: uint64(i)}, q)
+			} else {
+				step(w, q)
+			}
+		}
 	}))
 	t.Cleanup(f.Close)
 	return f
 }
+
+// numbers puts the number of its question before an answer.
+type numbers struct {
+	http.ResponseWriter
+
+	i     uint64
+	begun bool
+}
+
+func (n *numbers) Write(p []byte) (int, error) {
+	if !n.begun && n.Header().Get("Content-Type") == queryContentType {
+		n.begun = true
+		if _, err := n.ResponseWriter.Write(binary.AppendUvarint(nil, n.i)); err != nil {
+			return 0, err
+		}
+	}
+	return n.ResponseWriter.Write(p)
+}
+
+func (n *numbers) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
 func (f *fakeInstance) endpoint() string { return strings.TrimPrefix(f.URL, "http://") }
 

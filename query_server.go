@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// concurrentQueriesMax bounds how many queries of others an instance answers at a time. Each may hold a page; more than
-// that wait on the side that asks.
+// concurrentQueriesMax bounds how many requests of others an instance answers at a time. Each may hold a page, or some
+// rows; more than that wait on the side that asks.
 const concurrentQueriesMax = 256
 
 const (
@@ -29,6 +29,7 @@ func (a *App) QueryHandler(auth func(*http.Request) error) http.Handler {
 	h := &queryHandler{app: a, slots: make(chan struct{}, concurrentQueriesMax)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+queryAskPath, h.ask)
+	mux.HandleFunc("POST "+queryAsksPath, h.asks)
 	mux.HandleFunc("GET "+queryClusterPath, h.cluster)
 	if auth == nil {
 		return mux
@@ -49,9 +50,8 @@ type queryHandler struct {
 
 // ask answers a question, page by page, as fast as the other side reads.
 func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, askBytesMax))
-	if err != nil {
-		http.Error(w, "a question may have "+strconv.Itoa(askBytesMax)+" bytes: "+err.Error(), http.StatusBadRequest)
+	body, ok := readAsk(w, r)
+	if !ok {
 		return
 	}
 	q, err := decodeAsk(body)
@@ -61,8 +61,7 @@ func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", queryContentType)
 	if !h.enter(r) {
-		_, _ = w.Write(appendRefusal(nil, refuse(refusedBusy, h.app.State(), "the instance answers %d queries already",
-			concurrentQueriesMax)))
+		_, _ = w.Write(appendRefusal(nil, h.busy()))
 		return
 	}
 	defer func() { <-h.slots }()
@@ -70,21 +69,11 @@ func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
 	defer func() { _ = to.SetWriteDeadline(time.Time{}) }() // the connection goes on
 	for more := true; more; {
 		p, err := h.app.answer(r.Context(), &q)
-		var frame []byte
-		switch no, ok := errors.AsType[*refusal](err); {
-		case ok:
-			frame, more = appendRefusal(nil, no), false
-		case err != nil: // who asked is gone
+		frame, on, ok := h.frame(&q, &p, err)
+		if !ok { // who asked is gone
 			return
-		default:
-			frame, more = appendPage(nil, &p), p.page.Next != nil
-			q.question.After = p.page.Next
 		}
-		if len(frame) > frameBytesMax {
-			no := refuse(refusedFailed, h.app.State(), "a row of store %q has %d bytes, and %d can be sent", q.store, len(frame),
-				frameBytesMax)
-			frame, more = appendRefusal(nil, no), false
-		}
+		more, q.question.After = on, p.page.Next
 		_ = to.SetWriteDeadline(h.app.clock.Now().Add(pageWriteMax)) // a server that cannot has a timeout of its own
 		if _, err := w.Write(frame); err != nil {
 			return
@@ -93,6 +82,36 @@ func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
 			_ = to.Flush() // or it is sent with the next page
 		}
 	}
+}
+
+// readAsk reads a request, or answers that it cannot.
+func readAsk(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, askBytesMax))
+	if err != nil {
+		http.Error(w, "a question may have "+strconv.Itoa(askBytesMax)+" bytes: "+err.Error(), http.StatusBadRequest)
+	}
+	return body, err == nil
+}
+
+// frame encodes an answer. more says that it goes on; ok is false for an error that is none of the question's.
+func (h *queryHandler) frame(q *ask, p *reply, err error) (frame []byte, more, ok bool) {
+	if no, refused := errors.AsType[*refusal](err); refused {
+		return appendRefusal(nil, no), false, true
+	}
+	if err != nil {
+		return nil, false, false
+	}
+	frame, more = appendPage(nil, p), p.page.Next != nil
+	if len(frame) > frameBytesMax {
+		no := refuse(refusedFailed, h.app.State(), "a row of store %q has %d bytes, and %d can be sent", q.store, len(frame),
+			frameBytesMax)
+		frame, more = appendRefusal(nil, no), false
+	}
+	return frame, more, true
+}
+
+func (h *queryHandler) busy() *refusal {
+	return refuse(refusedBusy, h.app.State(), "the instance answers %d queries already", concurrentQueriesMax)
 }
 
 // enter waits for a place among those that are answered.

@@ -15,6 +15,7 @@
 #   --standbys N      copies of each task; with some of them queries take stale answers, too (0)
 #   --session-ms N    session timeout of the instances (6000)
 #   --patience-ms N   how long a query is retried (10000)
+#   --profile FILE    a CPU profile of the client
 #   --port N          of the first instance, the others have the next ones (17450)
 #
 # Environment: that of bench/tools.sh, but always with a broker of its own. The logs of a failed run stay in WORK/query.
@@ -29,7 +30,7 @@ case $fault in
   stop) rounds=1;;
   *) sed -n '/^#   bench/p' "$0" >&2; exit 2;;
 esac
-seed=$RANDOM instances=4 queries=10000 rate=20000 keys=10000 standbys=0 session_ms=6000 patience_ms=10000 port=17450
+seed=$RANDOM instances=4 queries=10000 rate=20000 keys=10000 standbys=0 session_ms=6000 patience_ms=10000 port=17450 profile=()
 while [ $# -gt 0 ]; do
   case $1 in
     --seed) seed=$2;;
@@ -42,6 +43,7 @@ while [ $# -gt 0 ]; do
     --session-ms) session_ms=$2;;
     --patience-ms) patience_ms=$2;;
     --port) port=$2;;
+    --profile) profile=(--profile "$2");;
     *) echo "unknown option $1" >&2; exit 2;;
   esac
   shift 2
@@ -140,7 +142,7 @@ for i in $(seq 0 "$last"); do await "$i"; done
 say "processing"
 servers=$(for i in $(seq 0 "$last"); do address "$i"; done | paste -sd,)
 "$WORK/bin/query" --bootstrap "$BOOTSTRAP" --in "in-$id" --servers "$servers" --stop-file "$dir/stop-queries" --rate "$queries" \
-  --keys "$keys" --clients "$instances" --patience-ms "$patience_ms" --seed "$seed" \
+  --keys "$keys" --clients "$instances" "${profile[@]}" --patience-ms "$patience_ms" --seed "$seed" \
   --standby "$([ "$standbys" = 0 ] && echo false || echo true)" >"$dir/query.out" 2>"$dir/query.log" &
 asker=$!
 pause_ms 5000

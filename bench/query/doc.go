@@ -2,7 +2,7 @@
 // and prints one JSON line.
 //
 //	query --bootstrap A --in T --servers HOST:PORT,... --stop-file F [--rate N] [--keys N] [--clients N]
-//	      [--patience-ms N] [--standby true] [--seed N]
+//	      [--patience-ms N] [--standby true] [--seed N] [--profile FILE]
 //
 // It queries as long as F does not exist, with some clients (4) that know one instance each at first. A query begins
 // at its time whatever became of those before it, so that a slow answer does not slow the questions down, and its
