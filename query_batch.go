@@ -22,8 +22,8 @@ const (
 	// requestsMax is how many requests for single rows are under way to an instance. While as many are, questions gather
 	// for the next one: so the busier everybody is the less a question costs.
 	requestsMax = 4
-	// oneRowBytes bounds the questions of a request, but for its last one.
-	oneRowBytes = 256 << 10
+	// asksBytesMax bounds the questions of a request, unless it is a single one.
+	asksBytesMax = 256 << 10
 )
 
 // lines are the questions for single rows that wait for their turn, by the instance they are for.
@@ -42,6 +42,7 @@ type line struct {
 type oneRow struct {
 	ctx    context.Context //nolint:containedctx // of who waits
 	q      *ask
+	asks   []byte        // q, encoded
 	answer chan answered // has room for it
 }
 
@@ -64,7 +65,7 @@ func (l *lines) of(endpoint string) *line {
 	return at
 }
 
-// put adds a question. The caller has to make requests if go is true.
+// put adds a question. The caller has to make requests if begin is true.
 func (l *line) put(one *oneRow) (begin bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,12 +81,16 @@ func (l *line) put(one *oneRow) (begin bool) {
 func (l *line) take() (batch []*oneRow) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := 0
-	for size := 0; n < len(l.waiting) && len(batch) < asksMax && size < oneRowBytes; n++ {
-		if one := l.waiting[n]; one.ctx.Err() == nil {
-			batch = append(batch, one)
-			size += len(one.q.question.Key)
+	n, size := 0, 0
+	for ; n < len(l.waiting) && len(batch) < asksMax; n++ {
+		one := l.waiting[n]
+		if one.ctx.Err() != nil {
+			continue // nobody waits for it
 		}
+		if size += len(one.asks); size > asksBytesMax && len(batch) > 0 {
+			break
+		}
+		batch = append(batch, one)
 	}
 	clear(l.waiting[:n])
 	l.waiting = l.waiting[n:]
@@ -100,7 +105,7 @@ func (l *line) take() (batch []*oneRow) {
 
 // askRow asks for a single row, together with others that ask the same instance at the time.
 func (r *remote) askRow(ctx context.Context, endpoint string, q *ask) (reply, error) {
-	one := &oneRow{ctx: ctx, q: q, answer: make(chan answered, 1)}
+	one := &oneRow{ctx: ctx, q: q, asks: appendAsk(nil, q), answer: make(chan answered, 1)}
 	if l := r.lines.of(endpoint); l.put(one) {
 		go func() {
 			for batch := l.take(); len(batch) > 0; batch = l.take() {
@@ -195,10 +200,8 @@ func drain(from io.Reader) {
 // appendAsks encodes questions that go together.
 func appendAsks(dst []byte, batch []*oneRow) []byte {
 	dst = binary.AppendUvarint(append(dst, queryVersion), uint64(len(batch)))
-	var buf []byte
 	for _, one := range batch {
-		buf = appendAsk(buf[:0], one.q)
-		dst = appendBytes(dst, buf)
+		dst = appendBytes(dst, one.asks)
 	}
 	return dst
 }

@@ -33,36 +33,38 @@ type fakeInstance struct {
 func newFakeInstance(t *testing.T, script ...func(http.ResponseWriter, ask)) *fakeInstance {
 	t.Helper()
 	f := &fakeInstance{script: script}
-	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		questions := make([]ask, 1)
-		rows := r.URL.Path == queryAsksPath
-		switch {
-		case err != nil:
-		case rows:
-			questions, err = decodeAsks(body)
-		default:
-			questions[0], err = decodeAsk(body)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", queryContentType)
-		for i, q := range questions {
-			f.mu.Lock()
-			f.asked = append(f.asked, q)
-			step := f.script[min(len(f.asked), len(f.script))-1]
-			f.mu.Unlock()
-			if rows {
-				step(&numbers{ResponseWriter: w, i: uint64(i)}, q)
-			} else {
-				step(w, q)
-			}
-		}
-	}))
+	f.Server = httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.Close)
 	return f
+}
+
+func (f *fakeInstance) serve(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	questions := make([]ask, 1)
+	rows := r.URL.Path == queryAsksPath
+	switch {
+	case err != nil:
+	case rows:
+		questions, err = decodeAsks(body)
+	default:
+		questions[0], err = decodeAsk(body)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", queryContentType)
+	for i, q := range questions {
+		f.mu.Lock()
+		f.asked = append(f.asked, q)
+		step := f.script[min(len(f.asked), len(f.script))-1]
+		f.mu.Unlock()
+		if rows {
+			step(&numbers{ResponseWriter: w, i: uint64(i)}, q)
+		} else {
+			step(w, q)
+		}
+	}
 }
 
 // numbers puts the number of its question before an answer.

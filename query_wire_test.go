@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 const (
 	goldenAsk = "01" + "02" + "7f" + "06636f756e7473" + "06" + "08" + "00" + "0161" + "017a" + "0162" + "02" + "03" +
 		"8002" + "8807" + "8094ebdc03" + "01" + "04696e2d61" + "03" + "54"
+	goldenAsks = "01" + "02" + "0d" + "010100" + "0173" + "02" + "04" + "0161" + "00" + "00" + "01" + "00" +
+		"0c" + "010100" + "0173" + "02" + "04" + "00" + "00" + "00" + "01" + "00"
 	goldenPage = "00000017" + "50" + "01" + "01" + "00" + "00" + "01" + "04696e2d61" + "03" + "54" + "016b" + "01" + "01" +
 		"016b" + "0176" + "0e" + "02" + "04"
 	goldenStandby = "0000000b" + "50" + "01" + "02" + "06" + "8094ebdc03" + "00" + "00" + "00"
@@ -56,6 +59,39 @@ func TestAskGolden(t *testing.T) {
 		_, err = decodeAsk(raw)
 		require.ErrorIs(t, err, errWire, bad)
 	}
+}
+
+func exampleAsks() []*oneRow {
+	var batch []*oneRow
+	for _, key := range []string{"a", ""} {
+		q := ask{store: "s", partition: 1, partitions: 2, question: store.Question{
+			Kind: store.AskKey, Key: []byte(key), Limit: 1,
+		}}
+		batch = append(batch, &oneRow{q: &q, asks: appendAsk(nil, &q)})
+	}
+	return batch
+}
+
+func TestAsksGolden(t *testing.T) {
+	t.Parallel()
+	batch := exampleAsks()
+	encoded := appendAsks(nil, batch)
+	require.Equal(t, goldenAsks, hex.EncodeToString(encoded))
+	back, err := decodeAsks(encoded)
+	require.NoError(t, err)
+	require.Equal(t, []ask{*batch[0].q, *batch[1].q}, back)
+	for i := range encoded {
+		_, err := decodeAsks(encoded[:i])
+		require.ErrorIs(t, err, errWire, "cut at %d", i)
+	}
+	many := slices.Repeat(batch[:1], asksMax+1)
+	_, err = decodeAsks(appendAsks(nil, many[1:]))
+	require.NoError(t, err)
+	_, err = decodeAsks(appendAsks(nil, many))
+	require.ErrorIs(t, err, errWire)
+	rows := exampleAsk()
+	_, err = decodeAsks(appendAsks(nil, []*oneRow{{asks: appendAsk(nil, &rows)}}))
+	require.ErrorIs(t, err, errWire, "not for a row")
 }
 
 func TestAnswerGolden(t *testing.T) {
@@ -134,6 +170,23 @@ func FuzzDecodeAsk(f *testing.F) {
 		back, err := decodeAsk(appendAsk(nil, &q))
 		require.NoError(t, err)
 		require.Equal(t, q, back)
+	})
+}
+
+func FuzzDecodeAsks(f *testing.F) {
+	f.Add(appendAsks(nil, exampleAsks()))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		asks, err := decodeAsks(data)
+		if err != nil {
+			return
+		}
+		var batch []*oneRow
+		for i := range asks {
+			batch = append(batch, &oneRow{asks: appendAsk(nil, &asks[i])})
+		}
+		back, err := decodeAsks(appendAsks(nil, batch))
+		require.NoError(t, err)
+		require.Equal(t, asks, back)
 	})
 }
 
