@@ -362,12 +362,13 @@ func (in *incarnation) run(ctx context.Context) error {
 	defer cancel()
 	owned := in.manager.Owned()
 	// After an error tasks drop what is not committed: whatever failed would fail again.
-	in.manager.Close(closing, err == nil)
-	if err == nil && !a.cfg.LeaveGroupOnClose {
-		in.leaveWord(closing, owned)
-	}
-	leave()
-	<-left
+	in.manager.Close(closing, err == nil, func() {
+		if err == nil && !a.cfg.LeaveGroupOnClose {
+			in.leaveWord(closing, owned)
+		}
+		leave()
+		<-left
+	})
 	stop()
 	in.running.Wait()
 	in.abortOpen(background)

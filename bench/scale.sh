@@ -111,7 +111,7 @@ say "state of $keys keys is there"
 tool ScaleProbe --peer "$peer" --in "in-$id" --out "out-$id" --app-id "$id" --rate "$rate" --keys "$keys" --from "$keys" \
   --stop-file "$dir/stop" --marks "$dir/marks" --csv "$results/scale-$scenario-$peer.csv" >"$dir/probe.out" 2>"$dir/probe.log" &
 probe=$!
-sleep 10
+sleep 30 # the broker's virtual machine compiles what this load uses
 mark "steady"
 sleep 15
 case $scenario in

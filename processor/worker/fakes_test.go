@@ -613,7 +613,7 @@ func (m *member) assigned(a assign.Assignment) Afterwards {
 
 // close ends the member in order.
 func (m *member) close(commit bool) error {
-	m.manager.Close(context.Background(), commit)
+	m.manager.Close(context.Background(), commit, nil)
 	m.stop()
 	return <-m.ran
 }

@@ -144,7 +144,7 @@ func TestALoadBesideProcessingFails(t *testing.T) {
 	require.ErrorAs(t, err, &load)
 	require.ErrorContains(t, err, "snapshot 7")
 	require.ErrorContains(t, err, "0_0.snap differs")
-	s.manager.Close(t.Context(), false)
+	s.manager.Close(t.Context(), false, nil)
 	require.Empty(t, s.left())
 	_, base := s.restore(map[string]int64{"k0": 21, "k1": 20})
 	require.Equal(t, "snapshot 6", base)

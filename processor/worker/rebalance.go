@@ -389,7 +389,10 @@ func (m *Manager) close(t *task.Task) {
 
 // Close commits and closes all tasks and waits for everything in the background. The workers must still run for the
 // commit; commit false drops what is not committed. Afterwards nothing starts any more.
-func (m *Manager) Close(ctx context.Context, commit bool) {
+//
+// released, if there is one, is called as soon as nothing is processed any more: others may then have the tasks, while
+// their stores are closed here.
+func (m *Manager) Close(ctx context.Context, commit bool, released func()) {
 	m.mu.Lock()
 	again := m.mu.closed
 	m.mu.closed = true
@@ -407,6 +410,9 @@ func (m *Manager) Close(ctx context.Context, commit bool) {
 	}
 	m.follow(ctx, nil, nil)
 	m.take(ctx, m.ownedTasks(), commit)
+	if released != nil {
+		released()
+	}
 	for _, w := range m.workers() {
 		select {
 		case <-w.done:

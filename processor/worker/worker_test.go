@@ -161,7 +161,7 @@ func TestFaultLoop(t *testing.T) {
 						select {
 						case err := <-m.ran: // what nobody knows a restart finds out
 							require.ErrorContains(t, err, "unknown outcome")
-							m.manager.Close(t.Context(), false)
+							m.manager.Close(t.Context(), false, nil)
 							m = start()
 						default:
 						}
@@ -205,7 +205,7 @@ func TestRefusedRecord(t *testing.T) {
 				if name == "fail" {
 					err := <-m.ran
 					require.Equal(t, eos.ClassRecord, eos.Classify(err))
-					m.manager.Close(t.Context(), false)
+					m.manager.Close(t.Context(), false, nil)
 					return
 				}
 				until(t, "the commit", func() bool { return c.committed(in0) == 2 && c.committed(in1) == 3 })
@@ -338,7 +338,7 @@ func TestFatalErrorWhileTasksAreHandedOver(t *testing.T) {
 		close(gate.release)
 		c.produce(in1, "c") // the task that stays goes on processing
 		require.ErrorIs(t, <-m.ran, eos.ErrFatal)
-		m.manager.Close(t.Context(), false)
+		m.manager.Close(t.Context(), false, nil)
 		require.Empty(t, c.read(out0))
 	})
 }
@@ -479,7 +479,7 @@ func TestCommitsThatKeepFailingEndTheWorker(t *testing.T) {
 		require.GreaterOrEqual(t, took, time.Minute)
 		require.Less(t, took, 2*time.Minute)
 		require.Less(t, len(m.fetcher.added), 100, "the tries are spaced out")
-		m.manager.Close(t.Context(), false)
+		m.manager.Close(t.Context(), false, nil)
 		require.ErrorIs(t, m.worker.do(t.Context(), func(context.Context) error { return nil }), ErrStopped)
 	})
 }
@@ -550,6 +550,6 @@ func TestFetchErrorEndsTheWorker(t *testing.T) {
 		err := <-m.ran
 		require.ErrorIs(t, err, errSomething)
 		require.ErrorContains(t, err, "task 0_0: fetch in-0")
-		m.manager.Close(t.Context(), false)
+		m.manager.Close(t.Context(), false, nil)
 	})
 }
