@@ -61,8 +61,9 @@ type Config struct {
 	// DynamicMembership turns static membership off.
 	GroupInstanceID   string
 	DynamicMembership bool
-	// LeaveGroupOnClose makes a static member give its tasks to others when it closes. By default it does not: its tasks
-	// wait for its restart for up to SessionTimeout.
+	// LeaveGroupOnClose makes a static member give its tasks to others when it closes. It goes on until they have warmed
+	// up, for half of CloseTimeout at most. By default it does not: its tasks wait for its restart for up to
+	// SessionTimeout. Dynamic members always do.
 	LeaveGroupOnClose bool
 	// SessionTimeout is after how long without a sign of life a member's tasks go to others (session.timeout.ms).
 	// Defaults to 45 s.
@@ -133,7 +134,8 @@ type Config struct {
 	// those that were added are not read, and wait. It is for the time until a savepoint is made from which the
 	// application goes on with all of them; without it the application stops with an error that says so.
 	IgnoreAddedPartitions bool
-	// CloseTimeout bounds the last commit and the hand-over when the context of Run ends. Defaults to 30 s.
+	// CloseTimeout bounds how long Run goes on when its context ends: half of it for others to take the tasks of a member
+	// that leaves (LeaveGroupOnClose), the rest for the last commit. Defaults to 30 s.
 	CloseTimeout time.Duration
 	// ReplicationFactor of internal topics (replication.factor). Defaults to -1, the broker's default.
 	ReplicationFactor int16

@@ -351,7 +351,10 @@ func (in *incarnation) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		a.become(Closing)
+		err = in.handOver()
 	case err = <-in.failed:
+	}
+	if err != nil {
 		if err = in.blameInputs(background, err); errors.Is(err, errStopped) {
 			a.become(Closing)
 			err = nil

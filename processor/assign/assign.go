@@ -33,6 +33,9 @@ type Member struct {
 	Warming []record.TaskID
 	// Ready are those of Following that have caught up by the member's own measure, whatever was written since.
 	Ready []record.TaskID
+	// Leaving says that the member is about to leave the group: its tasks move to others, warmed up like all that move, as
+	// long as any member stays.
+	Leaving bool
 	// Tags say where the member is (client.tag.*), see [Options.RackTags].
 	Tags map[string]string
 }
@@ -45,7 +48,13 @@ func (m *Member) name() string {
 	return m.ID
 }
 
-func (m *Member) weight() int64 { return int64(max(m.Workers, 1)) }
+// weight is 0 of a member that leaves while others stay.
+func (m *Member) weight() int64 {
+	if m.Leaving {
+		return 0
+	}
+	return int64(max(m.Workers, 1))
+}
 
 // Assign is [Place] of tasks without state. The result has an entry for every member, sorted by task. It is the
 // target: what the group should look like when every hand-over is done; pass it to [Withhold] before sending it.

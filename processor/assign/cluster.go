@@ -14,6 +14,7 @@ type cluster struct {
 	Options
 	members []Member
 	weights int64 // of all members
+	staying int   // members that do not leave
 	tasks   []record.TaskID
 	subs    []span
 	// owner is the member whose claim to run the task is believed; -1: nobody runs it.
@@ -63,8 +64,16 @@ func (h holder) ready() bool {
 
 func newCluster(tasks []record.TaskID, members []Member, o Options) *cluster {
 	c := &cluster{Options: o, members: sortedMembers(members)}
+	if NobodyStays(c.members) { // then everything stays
+		for i := range c.members {
+			c.members[i].Leaving = false
+		}
+	}
 	for i := range c.members {
 		c.weights += c.members[i].weight()
+		if !c.members[i].Leaving {
+			c.staying++
+		}
 	}
 	for _, group := range groupBySubtopology(tasks) {
 		c.subs = append(c.subs, span{len(c.tasks), len(c.tasks) + len(group)})
@@ -80,6 +89,16 @@ func newCluster(tasks []record.TaskID, members []Member, o Options) *cluster {
 	c.claimed = slices.Clone(c.owner)
 	c.readHolders(number)
 	return c
+}
+
+// NobodyStays reports whether all members leave: then nobody can take their tasks, and they need not wait for that.
+func NobodyStays(members []Member) bool {
+	for i := range members {
+		if !members[i].Leaving {
+			return false
+		}
+	}
+	return true
 }
 
 // sortedMembers brings the members into an order that does not depend on the broker's.
@@ -142,11 +161,15 @@ func (c *cluster) readOwners(number map[record.TaskID]int) {
 	}
 }
 
-// readHolders finds out where state is, and how far it is. What a member runs itself is not looked at.
+// readHolders finds out where state is, and how far it is. What a member runs itself is not looked at, nor what one has
+// that leaves.
 func (c *cluster) readHolders(number map[record.TaskID]int) {
 	c.holders = make([][]holder, len(c.tasks))
 	for i := range c.members {
 		m := &c.members[i]
+		if m.Leaving {
+			continue
+		}
 		at := func(id record.TaskID) *holder {
 			t, exists := number[id]
 			if !exists || c.owner[t] == i {

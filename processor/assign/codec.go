@@ -24,6 +24,13 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
+func appendBool(dst []byte, b bool) []byte {
+	if b {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
 func appendTags(dst []byte, tags map[string]string) []byte {
 	keys := slices.Sorted(maps.Keys(tags))
 	keys = keys[:min(len(keys), tagsMax)]

@@ -90,9 +90,9 @@ func TestPlace(t *testing.T) {
 			active:  "a:[0_0] b:[0_1]", warmup: "a:[] b:[]",
 		},
 		{
-			name: "local state that is near enough needs no warm-up", tasks: tasksOf(2),
+			name: "local state that is near enough is opened before the task moves", tasks: tasksOf(2),
 			members: []in{{id: "a", owned: "0_0 0_1"}, {id: "b", state: "0_0=991"}},
-			active:  "a:[0_1] b:[0_0]", warmup: "a:[] b:[]",
+			active:  "a:[0_0 0_1] b:[]", warmup: "a:[] b:[0_0]", waiting: 1,
 		},
 		{
 			name: "a warm-up in progress is finished, though a standby has caught up", tasks: tasksOf(2),

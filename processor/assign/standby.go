@@ -48,10 +48,14 @@ func newStandbyPlacer(c *cluster, active, warmups []int) *standbyPlacer {
 	var all int64
 	for t := range c.tasks {
 		if c.stateful[t] {
-			s.wanted[t] = min(c.StandbyReplicas, len(c.members)-1)
-			if warmups[t] >= 0 {
-				s.wanted[t] = min(s.wanted[t], len(c.members)-2)
+			free := c.staying
+			if !c.members[active[t]].Leaving {
+				free--
 			}
+			if warmups[t] >= 0 {
+				free--
+			}
+			s.wanted[t] = min(c.StandbyReplicas, free)
 		}
 		all += int64(s.wanted[t])
 	}
@@ -77,7 +81,7 @@ func newStandbyPlacer(c *cluster, active, warmups []int) *standbyPlacer {
 
 // allowed reports whether a member can have a copy of a task, besides those it has.
 func (s *standbyPlacer) allowed(t, i int) bool {
-	return i != s.active[t] && i != s.warmups[t] && !slices.Contains(s.copies[t], i)
+	return i != s.active[t] && i != s.warmups[t] && !slices.Contains(s.copies[t], i) && !s.c.members[i].Leaving
 }
 
 // spread is by how many tags a member differs from the owner of a task and from the given copies of it.
@@ -147,7 +151,7 @@ func (s *standbyPlacer) choose(t int, copies []int, may func(i int) bool) int {
 	best := -1
 	var bestSpread int
 	for i := range s.c.members {
-		if i == s.active[t] || i == s.warmups[t] || slices.Contains(copies, i) ||
+		if i == s.active[t] || i == s.warmups[t] || slices.Contains(copies, i) || s.c.members[i].Leaving ||
 			may != nil && !may(i) {
 			continue
 		}

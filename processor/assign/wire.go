@@ -47,6 +47,8 @@ type Subscription struct {
 	// the leader but by whoever describes the group.
 	Endpoint string
 	Tags     map[string]string
+	// Leaving says that the member waits for others to take its tasks, and then leaves.
+	Leaving bool
 }
 
 // Member returns what the leader works with, of a subscription with the given place in the group.
@@ -54,7 +56,7 @@ func (s *Subscription) Member(id, instanceID string, generation int32) Member {
 	return Member{
 		ID: id, InstanceID: instanceID, ProcessID: s.ProcessID, Workers: s.Workers, Fingerprint: s.Fingerprint,
 		Owned: s.Owned, Generation: generation, Previous: s.Previous, Positions: s.Positions, Following: s.Following,
-		Warming: s.Warming, Ready: s.Ready, Tags: s.Tags,
+		Warming: s.Warming, Ready: s.Ready, Tags: s.Tags, Leaving: s.Leaving,
 	}
 }
 
@@ -74,6 +76,8 @@ type Assignment struct {
 	// Standby and Warmup are the tasks of which the member keeps a copy of the state, see [Placement].
 	Standby []record.TaskID
 	Warmup  []record.TaskID
+	// Leave answers Leaving: nobody needs the member any more, or nobody can take its tasks.
+	Leave bool
 	// Pending says that another rebalance follows soon, since a hand-over is under way: members heartbeat fast.
 	Pending bool
 }
@@ -92,7 +96,8 @@ func AppendSubscription(dst []byte, s Subscription) []byte {
 	dst = appendTasks(dst, s.Warming)
 	dst = appendTasks(dst, s.Ready)
 	dst = appendString(dst, s.Endpoint)
-	return appendTags(dst, s.Tags)
+	dst = appendTags(dst, s.Tags)
+	return appendBool(dst, s.Leaving)
 }
 
 // DecodeSubscription decodes what a member sent.
@@ -111,6 +116,7 @@ func DecodeSubscription(data []byte) (Subscription, error) {
 	s.Ready = d.tasks()
 	s.Endpoint = d.string()
 	s.Tags = d.tags()
+	s.Leaving = d.bool()
 	if err := d.end(); err != nil {
 		return Subscription{}, fmt.Errorf("assign: subscription: %w", err)
 	}
@@ -126,10 +132,8 @@ func AppendAssignment(dst []byte, a Assignment) []byte {
 	dst = appendString(dst, a.Refusal)
 	dst = appendTasks(dst, a.Standby)
 	dst = appendTasks(dst, a.Warmup)
-	if a.Pending {
-		return append(dst, 1)
-	}
-	return append(dst, 0)
+	dst = appendBool(dst, a.Pending)
+	return appendBool(dst, a.Leave)
 }
 
 // DecodeAssignment decodes what the leader sent. Empty data is an empty assignment: a broker may answer so a member
@@ -147,6 +151,7 @@ func DecodeAssignment(data []byte) (Assignment, error) {
 	a.Standby = d.tasks()
 	a.Warmup = d.tasks()
 	a.Pending = d.bool()
+	a.Leave = d.bool()
 	if err := d.end(); err != nil {
 		return Assignment{}, fmt.Errorf("assign: assignment: %w", err)
 	}

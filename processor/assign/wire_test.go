@@ -24,10 +24,11 @@ const (
 		"01" + "00" + "01" + "07" + // warming: 0_7
 		"01" + "00" + "01" + "07" + // ready: 0_7
 		"03683a31" + // endpoint
-		"01" + "047a6f6e65" + "0161" // tags
+		"01" + "047a6f6e65" + "0161" + // tags
+		"01" // leaving
 	goldenAssignment = "02" + "0466703031" + "07" + "02" + "00" + "01" + "03" + "00" + "01" + "8002" + "00" +
-		"01" + "00" + "01" + "05" + "01" + "01" + "01" + "00" + "01"
-	goldenRefusal = "02" + "0466703032" + "07" + "00" + "036e6f21" + "00" + "00" + "00"
+		"01" + "00" + "01" + "05" + "01" + "01" + "01" + "00" + "01" + "01"
+	goldenRefusal = "02" + "0466703032" + "07" + "00" + "036e6f21" + "00" + "00" + "00" + "00"
 )
 
 func exampleSubscription() Subscription {
@@ -37,13 +38,14 @@ func exampleSubscription() Subscription {
 		Attempt: 2, Positions: map[record.TaskID]int64{id(0, 4): 1000, id(0, 7): 0},
 		Following: []record.TaskID{id(0, 4), id(0, 7)}, Warming: []record.TaskID{id(0, 7)},
 		Ready: []record.TaskID{id(0, 7)}, Endpoint: "h:1", Tags: map[string]string{"zone": "a"},
+		Leaving: true,
 	}
 }
 
 func exampleAssignment() Assignment {
 	return Assignment{
 		Version: Version, Fingerprint: "fp01", Total: 7, Tasks: []record.TaskID{id(0, 3), id(1, 256)},
-		Standby: []record.TaskID{id(0, 5)}, Warmup: []record.TaskID{id(1, 0)}, Pending: true,
+		Standby: []record.TaskID{id(0, 5)}, Warmup: []record.TaskID{id(1, 0)}, Pending: true, Leave: true,
 	}
 }
 
@@ -57,7 +59,7 @@ func TestSubscriptionGolden(t *testing.T) {
 	require.Equal(t, Member{
 		ID: "m", InstanceID: "one", Generation: 5, ProcessID: got.ProcessID, Workers: got.Workers,
 		Fingerprint: got.Fingerprint, Owned: got.Owned, Previous: got.Previous, Positions: got.Positions,
-		Following: got.Following, Warming: got.Warming, Ready: got.Ready, Tags: got.Tags,
+		Following: got.Following, Warming: got.Warming, Ready: got.Ready, Tags: got.Tags, Leaving: true,
 	}, m)
 }
 

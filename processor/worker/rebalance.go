@@ -73,6 +73,10 @@ type Manager struct {
 	ending   chan struct{} // closed when Close begins
 	closed   chan struct{} // closed when Close is done
 
+	// leaving: the others are asked to take our tasks; mayLeave is closed when they have, or cannot.
+	leaving  atomic.Bool
+	mayLeave chan struct{}
+
 	// attempt counts how often an assignment was sent back. Owned by the group's goroutine.
 	attempt int
 	// asked counts how often a warm-up asked for its task.
@@ -94,7 +98,10 @@ var _ GroupHandler = (*Manager)(nil)
 
 // NewManager makes a Manager.
 func NewManager(cfg ManagerConfig) *Manager {
-	m := &Manager{cfg: cfg, handover: make(chan struct{}, 1), ending: make(chan struct{}), closed: make(chan struct{})}
+	m := &Manager{
+		cfg: cfg, handover: make(chan struct{}, 1), ending: make(chan struct{}), closed: make(chan struct{}),
+		mayLeave: make(chan struct{}),
+	}
 	m.mu.tasks, m.mu.workers = make(map[record.TaskID]*owned), cfg.Workers
 	m.mu.closing = make(map[record.TaskID]chan struct{})
 	if cfg.Standbys != nil {
@@ -108,6 +115,7 @@ func (m *Manager) Subscription() (topics []string, userData []byte) {
 	sub := assign.Subscription{
 		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.workers()), Owned: m.ownedTasks(),
 		Attempt: m.attempt + int(m.asked.Load()), Endpoint: m.cfg.Endpoint, Tags: m.cfg.Tags,
+		Leaving: m.leaving.Load(),
 	}
 	m.localState(&sub)
 	return m.cfg.Topics, assign.AppendSubscription(nil, sub)
@@ -186,6 +194,10 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (Afterwards, 
 		slog.String("revoked", fmt.Sprint(revoked)), slog.String("standbys", fmt.Sprint(decoded.Standby)),
 		slog.String("warm_ups", fmt.Sprint(decoded.Warmup)))
 	m.cfg.OnChange()
+	if decoded.Leave {
+		m.leave()
+		return Afterwards{Pending: decoded.Pending}, nil // leaving is a rebalance, too
+	}
 	more, err := m.knowsMore(ctx, decoded, m.KnowsInputs(decoded.Tasks, a))
 	return Afterwards{Rejoin: len(revoked) > 0 || more, Pending: decoded.Pending}, err
 }

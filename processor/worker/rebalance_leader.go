@@ -88,8 +88,13 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 		slog.Int("waiting_for_hand_over", len(waiting)), slog.Int("warming_up", count(placed.Warmup)),
 		slog.Int("waiting_for_warm_up", placed.Waiting), slog.Int("standbys", count(placed.Standby)))
 	answer.Total, answer.Pending = len(tasks), len(waiting) > 0
+	nobodyStays, leaving := assign.NobodyStays(admitted), make(map[string]bool)
+	for i := range admitted {
+		leaving[admitted[i].ID] = admitted[i].Leaving
+	}
 	for id, ids := range now {
 		answer.Tasks, answer.Standby, answer.Warmup = ids, placed.Standby[id], placed.Warmup[id]
+		answer.Leave = leaving[id] && (len(ids) == 0 || nobodyStays)
 		a := GroupAssignment{UserData: assign.AppendAssignment(nil, answer)}
 		for _, t := range ids {
 			a.Partitions = append(a.Partitions, m.cfg.Inputs(t)...)
