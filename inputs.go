@@ -109,7 +109,7 @@ const goneTimeout = time.Second
 // commits only, and none will follow.
 func (in *incarnation) closing(ctx context.Context, err error, leave func()) (context.Context, context.CancelFunc) {
 	patience := in.app.cfg.CloseTimeout
-	if in.leaves() {
+	if in.leavesGroup() {
 		patience /= 2 // the other half was for others to take our tasks
 	}
 	if changed, ok := errors.AsType[*inputsChangedError](err); ok && changed.gone {

@@ -2,15 +2,15 @@ package tidemark
 
 import "log/slog"
 
-// leaves reports whether the instance leaves the group when it closes, so that others get its tasks.
-func (in *incarnation) leaves() bool {
+// leavesGroup reports whether the instance leaves the group when it closes, so that others get its tasks.
+func (in *incarnation) leavesGroup() bool {
 	return in.app.cfg.LeaveGroupOnClose || in.app.cfg.DynamicMembership
 }
 
 // handOver goes on until others have taken our tasks, if they will get them anyway: they warm up meanwhile. An error is
 // one that the incarnation ends with.
 func (in *incarnation) handOver() error {
-	if !in.leaves() || len(in.manager.Owned()) == 0 {
+	if !in.leavesGroup() || len(in.manager.Owned()) == 0 {
 		return nil
 	}
 	log := in.app.cfg.Logger

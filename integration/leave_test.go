@@ -20,8 +20,7 @@ func TestLeavingWaitsForTheOthers(t *testing.T) {
 	cfg.StateDir = t.TempDir()
 	stays := cfg
 	stays.StateDir, stays.RestoreListener = t.TempDir(), restores.listener()
-	topology, err := countTopology(s.in, s.out).Build()
-	require.NoError(t, err)
+	topology := countTopology(s.in, s.out)
 	b := s.run(topology, stays)
 	b.awaitTasks(int(s.partitions))
 	a := s.run(topology, cfg)

@@ -28,7 +28,7 @@ func TestPlaceLeaving(t *testing.T) {
 	require.Len(t, slices.Concat(p.Warmup["b"], p.Warmup["c"]), 2+1, "two, and the standby until it has the task")
 	require.Empty(t, p.Warmup["a"])
 	require.Empty(t, p.Standby["a"])
-	require.Len(t, slices.Concat(p.Standby["b"], p.Standby["c"]), 8-2, "no place for those that warm up")
+	require.Len(t, slices.Concat(p.Standby["b"], p.Standby["c"]), 8, "one of the two warms up, the other has a copy")
 
 	members[1].Leaving, members[2].Leaving = true, true
 	p, err = Place(tasksOf(8), members, o)
@@ -43,7 +43,7 @@ func TestRandomClustersLose(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		n, partitions := 2+r.IntN(6), 1+r.IntN(40)
+		n, partitions := 2+r.IntN(6), 1+r.Int32N(40)
 		tasks := tasksOf(partitions)
 		o := Options{Stateful: everyTask, MaxWarmups: 1 + r.IntN(4)}
 		members := make([]Member, n)
@@ -61,7 +61,7 @@ func TestRandomClustersLose(t *testing.T) {
 		}
 		rounds := 0
 		for gone := false; !gone; rounds++ {
-			require.Less(t, rounds, 2*partitions+3, "seed %d: it does not come to an end", seed)
+			require.Less(t, rounds, int(2*partitions+3), "seed %d: it does not come to an end", seed)
 			p, err := Place(tasks, members, o)
 			require.NoError(t, err)
 			now, _ := Withhold(p.Active, members)
@@ -88,7 +88,7 @@ func TestRandomClustersLose(t *testing.T) {
 		p, err := Place(tasks, stay, o)
 		require.NoError(t, err)
 		require.Zero(t, p.Waiting, "seed %d: balanced without them", seed)
-		require.LessOrEqual(t, all, partitions, "seed %d", seed)
-		require.Equal(t, partitions, len(slices.Concat(slices.Collect(maps.Values(p.Active))...)), "seed %d", seed)
+		require.LessOrEqual(t, all, int(partitions), "seed %d", seed)
+		require.Equal(t, int(partitions), len(slices.Concat(slices.Collect(maps.Values(p.Active))...)), "seed %d", seed)
 	}
 }
