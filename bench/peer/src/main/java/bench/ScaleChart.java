@@ -8,7 +8,7 @@ import org.knowm.xchart.style.Styler;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
- * Draws ScaleProbe's --csv files as one SVG: --out FILE --title T -- NAME=FILE..., one line a file, the largest value of each half second, all
+ * Draws ScaleProbe's --csv files as one SVG: --out FILE --title T --top MS -- NAME=FILE..., one line a file, the largest value of each half second, all
  * with the marks of the first.
  */
 public final class ScaleChart {
@@ -29,7 +29,7 @@ public final class ScaleChart {
         style.setPlotGridLinesVisible(false);
         style.setAnnotationTextFont(style.getLegendFont());
         boolean first = true;
-        double top = 1000;
+        double top = a.integer("top", 1000);
         Map<Double, String> marks = new LinkedHashMap<>();
         int color = 0;
         for (String arg : a.rest) {
