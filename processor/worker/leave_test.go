@@ -48,6 +48,25 @@ func TestLeave(t *testing.T) {
 	})
 }
 
+// A membership may be lost while its member closes: nobody waits for the other then.
+func TestLostWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := newKeeper(t, newCluster(), topology.InMemory())
+		m.start()
+		m.assign(taskID(0))
+		until(t, "the task runs", func() bool { n, _ := m.manager.TaskStates(); return n == 1 })
+		lost := false
+		m.manager.Close(t.Context(), true, func() {
+			m.manager.Lost(errSomething)
+			m.assigned(assign.Assignment{})
+			lost = true
+		})
+		require.True(t, lost)
+		m.stop()
+		require.NoError(t, <-m.ran)
+	})
+}
+
 // The leader lets go who has no task any more, and everybody if nobody stays.
 func TestLeaderLetsMembersGo(t *testing.T) {
 	c := newCluster()

@@ -71,6 +71,7 @@ type Manager struct {
 	// handover is held by who takes tasks from their workers, in the end by Close, which keeps it.
 	handover chan struct{}
 	ending   chan struct{} // closed when Close begins
+	released chan struct{} // closed when Close has taken all tasks
 	closed   chan struct{} // closed when Close is done
 
 	// leaving: the others are asked to take our tasks; mayLeave is closed when they have, or cannot.
@@ -100,7 +101,7 @@ var _ GroupHandler = (*Manager)(nil)
 func NewManager(cfg ManagerConfig) *Manager {
 	m := &Manager{
 		cfg: cfg, handover: make(chan struct{}, 1), ending: make(chan struct{}), closed: make(chan struct{}),
-		mayLeave: make(chan struct{}),
+		released: make(chan struct{}), mayLeave: make(chan struct{}),
 	}
 	m.mu.tasks, m.mu.workers = make(map[record.TaskID]*owned), cfg.Workers
 	m.mu.closing = make(map[record.TaskID]chan struct{})
@@ -333,7 +334,7 @@ func (m *Manager) stop(ctx context.Context, ids []record.TaskID, commit bool) {
 	case m.handover <- struct{}{}:
 		defer func() { <-m.handover }()
 		m.take(ctx, ids, commit)
-	case <-m.closed:
+	case <-m.released:
 	}
 }
 
@@ -422,6 +423,7 @@ func (m *Manager) Close(ctx context.Context, commit bool, released func()) {
 	}
 	m.follow(ctx, nil, nil)
 	m.take(ctx, m.ownedTasks(), commit)
+	close(m.released)
 	if released != nil {
 		released()
 	}
