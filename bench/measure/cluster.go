@@ -47,6 +47,9 @@ func Connect(bootstrap string) (*Cluster, error) {
 // Close closes the connection.
 func (c *Cluster) Close() error { return c.admin.Close() }
 
+// topicPatience is how long the brokers may take to tell of a topic that they have created.
+const topicPatience = 30 * time.Second
+
 // CreateTopic creates a topic unless it is there. It keeps its records for ever.
 func (c *Cluster) CreateTopic(topic string, partitions int32, compact bool) error {
 	policy, forever := "delete", "-1"
@@ -60,7 +63,12 @@ func (c *Cluster) CreateTopic(topic string, partitions int32, compact bool) erro
 	if err != nil && !errors.Is(err, sarama.ErrTopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", topic, err)
 	}
-	return c.Client.RefreshMetadata(topic)
+	for until := time.Now().Add(topicPatience); ; time.Sleep(topicPatience / 300) {
+		err = c.Client.RefreshMetadata(topic)
+		if err == nil || !errors.Is(err, sarama.ErrUnknownTopicOrPartition) || time.Now().After(until) {
+			return err
+		}
+	}
 }
 
 // Partitions returns the number of partitions of a topic.
