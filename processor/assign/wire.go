@@ -15,9 +15,12 @@ import (
 // oldest that any member writes ([CommonVersion]): whoever leads, old or new, a rolling upgrade works in both
 // directions. Version 1 was never released.
 const (
-	Version       = 2
+	Version       = 3
 	OldestVersion = 2
 )
+
+// inputsSince is the first version with a digest of the inputs.
+const inputsSince = 3
 
 // ErrVersion says: user data of a version that this build does not know.
 var ErrVersion = errors.New("unknown version")
@@ -47,6 +50,9 @@ type Subscription struct {
 	// the leader but by whoever describes the group.
 	Endpoint string
 	Tags     map[string]string
+	// Inputs is a digest of all inputs of all tasks as the member knows them, so that members notice who knows others;
+	// 0: it does not say. Since version 3.
+	Inputs uint64
 }
 
 // Member returns what the leader works with, of a subscription with the given place in the group.
@@ -76,6 +82,10 @@ type Assignment struct {
 	Warmup  []record.TaskID
 	// Pending says that another rebalance follows soon, since a hand-over is under way: members heartbeat fast.
 	Pending bool
+	// Inputs is the digest of the inputs that the leader assigned, as in [Subscription]; 0: it does not say. A member that
+	// comes back may get an assignment from the coordinator's memory that was made from other inputs than there are now,
+	// also when its own tasks have the same ones. Since version 3.
+	Inputs uint64
 }
 
 // AppendSubscription appends the encoding of s in the newest version.
@@ -92,7 +102,8 @@ func AppendSubscription(dst []byte, s Subscription) []byte {
 	dst = appendTasks(dst, s.Warming)
 	dst = appendTasks(dst, s.Ready)
 	dst = appendString(dst, s.Endpoint)
-	return appendTags(dst, s.Tags)
+	dst = appendTags(dst, s.Tags)
+	return binary.AppendUvarint(dst, s.Inputs)
 }
 
 // DecodeSubscription decodes what a member sent.
@@ -111,6 +122,9 @@ func DecodeSubscription(data []byte) (Subscription, error) {
 	s.Ready = d.tasks()
 	s.Endpoint = d.string()
 	s.Tags = d.tags()
+	if s.Version >= inputsSince {
+		s.Inputs = d.uvarint()
+	}
 	if err := d.end(); err != nil {
 		return Subscription{}, fmt.Errorf("assign: subscription: %w", err)
 	}
@@ -126,10 +140,15 @@ func AppendAssignment(dst []byte, a Assignment) []byte {
 	dst = appendString(dst, a.Refusal)
 	dst = appendTasks(dst, a.Standby)
 	dst = appendTasks(dst, a.Warmup)
+	pending := byte(0)
 	if a.Pending {
-		return append(dst, 1)
+		pending = 1
 	}
-	return append(dst, 0)
+	dst = append(dst, pending)
+	if a.Version >= inputsSince {
+		dst = binary.AppendUvarint(dst, a.Inputs)
+	}
+	return dst
 }
 
 // DecodeAssignment decodes what the leader sent. Empty data is an empty assignment: a broker may answer so a member
@@ -147,6 +166,9 @@ func DecodeAssignment(data []byte) (Assignment, error) {
 	a.Standby = d.tasks()
 	a.Warmup = d.tasks()
 	a.Pending = d.bool()
+	if a.Version >= inputsSince {
+		a.Inputs = d.uvarint()
+	}
 	if err := d.end(); err != nil {
 		return Assignment{}, fmt.Errorf("assign: assignment: %w", err)
 	}
