@@ -109,8 +109,8 @@ func TestLeaderComparesInputs(t *testing.T) {
 	}
 }
 
-// A task is revoked whose commit cannot end, since what it reads is gone: that is looked for before the commit is waited
-// for.
+// A task is revoked whose commit cannot end, since what it reads is gone: the member looks before it waits for the
+// commit.
 func TestDisagreesBeforeItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
