@@ -49,7 +49,7 @@ type App struct {
 	spoiled worker.Spoiled
 	// workers is how many there are to be; changing is held by who changes that.
 	workers struct {
-		changing sync.Mutex
+		changing chan struct{}
 		n        atomic.Int64
 	}
 	// pauses are those that were asked for, over all incarnations.
@@ -92,6 +92,7 @@ func New(t Topology, cfg Config) (*App, error) {
 	}
 	a := &App{cfg: cfg, plan: plan, clock: clock.System(), done: make(chan struct{}), controlFrom: -1}
 	a.workers.n.Store(int64(cfg.Workers))
+	a.workers.changing = make(chan struct{}, 1)
 	a.cluster = newClusterCache(a.clock, a.lookUpCluster)
 	a.remote = newRemote(cfg.QueryTransport, cfg.QueryScheme, a.clock)
 	return a, nil

@@ -34,8 +34,9 @@ type Config struct {
 	// (ensure.explicit.internal.resource.naming, KIP-1111, which Kafka Streams has off by default).
 	AllowGeneratedNames bool
 	// AllowStateLoss lets an instance start that would leave stores behind which the application has: removed, renamed,
-	// or of another kind. By default Run refuses, with the list (StateLossError). Kafka Streams has no such check; Flink
-	// calls it allowNonRestoredState.
+	// or of another kind; or whose rows would stay in the wrong partitions, since an input has more of them than before
+	// and the store has no changelog of its own. By default Run refuses, with the list (StateLossError, TopicError). Kafka
+	// Streams has no such check; Flink calls it allowNonRestoredState.
 	AllowStateLoss bool
 	// Workers is the number of goroutines that run tasks, each with a producer of its own (num.stream.threads).
 	// Defaults to GOMAXPROCS.
@@ -130,9 +131,12 @@ type Config struct {
 	// MetadataMaxAge is how often to look for new partitions of input topics, and for topics that match the patterns of
 	// sources (metadata.max.age.ms). Defaults to 30 s.
 	MetadataMaxAge time.Duration
-	// IgnoreAddedPartitions lets tasks with stores go on when their inputs have more partitions than their changelogs:
+	// IgnoreAddedPartitions lets tasks with stores go on when their inputs have more partitions than there is state for:
 	// those that were added are not read, and wait. It is for the time until a savepoint is made from which the
-	// application goes on with all of them; without it the application stops with an error that says so.
+	// application goes on with all of them; without it the application stops with an error that says so. Who writes places
+	// keys by the new number at once: unless it is a multiple of the old one (6 for 3, not 4), keys change between the
+	// partitions that are read as well, tasks meet them without their state, and results are wrong. That is logged as an
+	// error; stop who writes first.
 	IgnoreAddedPartitions bool
 	// CloseTimeout bounds how long Run goes on when its context ends: half of it for others to take the tasks of a member
 	// that leaves (LeaveGroupOnClose), the rest for the last commit. Defaults to 30 s.
@@ -164,6 +168,9 @@ type Config struct {
 
 	// StateListener is told of every change of state, in order.
 	StateListener func(from, to State)
+	// RebalanceListener is told which tasks come and go, from one goroutine. It holds up the rebalance: it should be
+	// quick.
+	RebalanceListener RebalanceListener
 	// RestoreListener is told how restoring goes, from several goroutines.
 	RestoreListener RestoreListener
 	// StandbyListener is told how standbys and warm-ups go, from several goroutines. It should be quick.

@@ -55,7 +55,7 @@ func TestIgnoreAddedPartitions(t *testing.T) {
 		ApplicationID: "app", IgnoreAddedPartitions: true, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	}
 	admin := &topicAdmin{partitions: partitions, created: make(map[string]int32)}
-	got, err := prepareTopics(t.Context(), cfg, plan, admin)
+	got, err := prepareTopics(t.Context(), cfg, plan, admin, nil)
 	require.NoError(t, err)
 	require.Equal(t, map[int32]int32{0: 3, 1: 6}, got.taskCounts())
 	require.Contains(t, log.String(), "topic=in partitions=6 read=3")
@@ -67,4 +67,109 @@ func TestIgnoreAddedPartitions(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, changed)
 	require.Equal(t, int32(3), (&checkpoints{cfg: cfg, in: &incarnation{topics: got}}).application().Partitions["in"])
+}
+
+// TestHeldBackByWhichNumber: a number of partitions that is no multiple moves keys between those that are read.
+func TestHeldBackByWhichNumber(t *testing.T) {
+	b := joining(func(stream func(string) *testStream, _ func(string) *testTable) {
+		topology.Count(stream("in").GroupByKey(), topology.As("counts")).ToStream().To("in")
+	})
+	for has, loud := range map[int32]bool{4: true, 5: true, 6: false, 9: false} {
+		log, _, err := grownTo(t, b, &Config{IgnoreAddedPartitions: true},
+			map[string]int32{"in": has, "app-counts-changelog": 3}, nil)
+		require.NoError(t, err)
+		require.Contains(t, log, "level=WARN")
+		require.Equal(t, loud, strings.Contains(log, "level=ERROR") && strings.Contains(log, "keys change between"))
+	}
+}
+
+// grownTo prepares topics of a topology that ran with the numbers of partitions before.
+func grownTo(
+	t *testing.T, b *topology.Builder, cfg *Config, partitions, before map[string]int32,
+) (log string, got *topics, err error) {
+	t.Helper()
+	plan, err := b.Build()
+	require.NoError(t, err)
+	var out strings.Builder
+	cfg.ApplicationID, cfg.Logger = "app", slog.New(slog.NewTextHandler(&out, nil))
+	admin := &topicAdmin{partitions: partitions, created: make(map[string]int32)}
+	got, err = prepareTopics(t.Context(), cfg, plan, admin, before)
+	return out.String(), got, err
+}
+
+// TestInputGrowsUnderBoundRows: rows that are in the input topic itself, or in no topic at all, cannot follow their
+// keys.
+func TestInputGrowsUnderBoundRows(t *testing.T) {
+	reused := func() *topology.Builder {
+		b := topology.NewBuilder(topology.ReuseSourceTopics)
+		topology.Table(b, "in", serde.String, serde.String, topology.As("rows"))
+		return b
+	}
+	unlogged := func() *topology.Builder {
+		b := topology.NewBuilder()
+		g := topology.Stream(b, "in", serde.String, serde.String).GroupByKey()
+		topology.Count(g, topology.As("rows"), topology.WithoutLogging())
+		return b
+	}
+	stateless := func() *topology.Builder {
+		b := topology.NewBuilder()
+		topology.Stream(b, "in", serde.String, serde.String).To("in")
+		return b
+	}
+	three, ignoring := map[string]int32{"in": 3}, Config{IgnoreAddedPartitions: true}
+	for name, c := range map[string]struct {
+		build  func() *topology.Builder
+		cfg    Config
+		before map[string]int32
+		has    int32
+		tasks  int32
+		want   []string
+	}{
+		"a table of its topic": {build: reused, before: three, has: 4, want: []string{
+			`topic "in" had 3 partitions when the application ran last and has 4`,
+			`the table "rows" is restored from its topic "in"`,
+			"new application id", "Config.IgnoreAddedPartitions", "Config.AllowStateLoss",
+		}},
+		"without changelog": {build: unlogged, before: three, has: 6, want: []string{
+			`the store "rows" has no changelog`, "Config.AllowStateLoss", "Config.IgnoreAddedPartitions",
+		}},
+		"the same":               {build: reused, before: three, has: 3, tasks: 3},
+		"never ran":              {build: reused, has: 6, tasks: 6},
+		"no state":               {build: stateless, before: three, has: 6, tasks: 6},
+		"meant, of its topic":    {build: reused, cfg: Config{AllowStateLoss: true}, before: three, has: 4, tasks: 4},
+		"meant, no changelog":    {build: unlogged, cfg: Config{AllowStateLoss: true}, before: three, has: 4, tasks: 4},
+		"held back":              {build: reused, cfg: ignoring, before: three, has: 6, tasks: 3},
+		"held back, no topic":    {build: unlogged, cfg: ignoring, before: three, has: 6, tasks: 3},
+		"nothing to hold back":   {build: unlogged, cfg: ignoring, has: 6, tasks: 6},
+		"stateless, not held up": {build: stateless, cfg: ignoring, before: three, has: 6, tasks: 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, got, err := grownTo(t, c.build(), &c.cfg, map[string]int32{"in": c.has}, c.before)
+			if len(c.want) == 0 {
+				require.NoError(t, err)
+				require.Equal(t, c.tasks, got.taskCounts()[0])
+				return
+			}
+			var topic *TopicError
+			require.ErrorAs(t, err, &topic)
+			require.False(t, restartable(err))
+			for _, want := range c.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+// TestInputsBefore: what is stored counts for more than what this process began with.
+func TestInputsBefore(t *testing.T) {
+	var f firstInputs
+	require.Empty(t, f.before(nil))
+	f.counts = map[string]int32{"in": 6, "more": 2}
+	require.Equal(t, map[string]int32{"in": 6, "more": 2}, f.before(nil))
+	stored := &topology.Description{Topics: []topology.TopicDescription{
+		{Name: "in", Read: true, Partitions: 3},
+		{Name: "out", Partitions: 9},
+		{Name: "mid", Read: true, Repartition: true, Partitions: 7},
+	}}
+	require.Equal(t, map[string]int32{"in": 3, "more": 2}, f.before(stored))
 }

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidemarkio/tidemark/processor"
-	"github.com/tidemarkio/tidemark/processor/assign"
-	"github.com/tidemarkio/tidemark/processor/worker"
 	"github.com/tidemarkio/tidemark/record"
+	"github.com/tidemarkio/tidemark/topology"
 )
 
 // inputsChangedError ends an incarnation whose inputs are not those of its start any more. It is no failure: the next
@@ -135,51 +135,6 @@ func (in *incarnation) blameInputs(ctx context.Context, err error) error {
 	return changed
 }
 
-// comparing is the Manager as the group sees it. Members may know different inputs for a moment, since each looks for
-// itself: it notices that in what they tell each other, and lets this one look again at once. Until all know the same,
-// each partition still has one reader, that of its task, or none.
-type comparing struct {
-	*worker.Manager
-
-	in *incarnation
-}
-
-// Assign implements worker.GroupHandler.
-func (c comparing) Assign(
-	ctx context.Context, members []worker.GroupMember,
-) (map[string]worker.GroupAssignment, error) {
-	ours := make(map[string]bool)
-	for _, topic := range c.in.topics.sources() {
-		ours[topic] = true
-	}
-	for _, m := range members {
-		s, err := assign.DecodeSubscription(m.UserData)
-		if err != nil || s.Fingerprint != c.in.app.plan.Fingerprint() {
-			continue
-		}
-		theirs := 0
-		for _, topic := range m.Topics {
-			if ours[topic] {
-				theirs++
-			}
-		}
-		if theirs != len(ours) || len(m.Topics) != len(ours) || s.Attempt > 0 {
-			notify(c.in.disagree)
-		}
-	}
-	return c.Manager.Assign(ctx, members)
-}
-
-// Assigned implements worker.GroupHandler.
-func (c comparing) Assigned(ctx context.Context, a worker.GroupAssignment) (worker.Afterwards, error) {
-	if s, err := assign.DecodeAssignment(a.UserData); err == nil && s.Fingerprint == c.in.app.plan.Fingerprint() {
-		if !c.KnowsInputs(s.Tasks, a) || s.Total != len(c.in.topics.tasks) {
-			notify(c.in.disagree)
-		}
-	}
-	return c.Manager.Assigned(ctx, a)
-}
-
 // firstInputs are the inputs as they were when the application started: what is added later has no records from before.
 type firstInputs struct {
 	mu     sync.Mutex
@@ -197,6 +152,23 @@ func (f *firstInputs) start(t *topics) {
 	for _, topic := range t.sources() {
 		f.counts[topic] = t.partitions[topic]
 	}
+}
+
+// before returns how many partitions inputs had before this incarnation: as the description of what ran last has them,
+// or else as this process has found them first.
+func (f *firstInputs) before(stored *topology.Description) map[string]int32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	counts := make(map[string]int32)
+	maps.Copy(counts, f.counts)
+	if stored != nil {
+		for _, t := range stored.Topics {
+			if t.Read && !t.Repartition && t.Partitions > 0 {
+				counts[t.Name] = t.Partitions
+			}
+		}
+	}
+	return counts
 }
 
 // added reports whether a partition has come since.

@@ -2,6 +2,20 @@ package tidemark
 
 import "github.com/tidemarkio/tidemark/processor/worker"
 
+// RebalanceListener is told what the group decides about this instance (Kafka's ConsumerRebalanceListener, by task).
+// Nil functions are not called.
+type RebalanceListener = worker.RebalanceListener
+
+// Events of a RebalanceListener.
+type (
+	// TasksRevoked are tasks that are about to leave this instance.
+	TasksRevoked = worker.TasksRevoked
+	// TasksAssigned is what it has after a rebalance.
+	TasksAssigned = worker.TasksAssigned
+	// TasksLost are the tasks that it had when its membership ended.
+	TasksLost = worker.TasksLost
+)
+
 // RestoreListener is told how restoring goes (Kafka Streams' StateRestoreListener). Nil functions are not called.
 type RestoreListener = worker.RestoreListener
 
@@ -13,6 +27,8 @@ type (
 	RestoreProgress = worker.RestoreProgress
 	// RestoreEnd says that a store is restored.
 	RestoreEnd = worker.RestoreEnd
+	// RestoreSuspended says how far a store is that is not restored to its end, and why.
+	RestoreSuspended = worker.RestoreSuspended
 )
 
 // StandbyListener is told how standbys and warm-ups go (Kafka Streams' StandbyUpdateListener). Nil functions are not

@@ -38,7 +38,7 @@ func prepared(
 	var out strings.Builder
 	cfg := &Config{ApplicationID: "app", Logger: slog.New(slog.NewTextHandler(&out, nil))}
 	admin = &topicAdmin{partitions: partitions, created: make(map[string]int32)}
-	got, err = prepareTopics(t.Context(), cfg, plan, admin)
+	got, err = prepareTopics(t.Context(), cfg, plan, admin, nil)
 	return got, admin, out.String(), err
 }
 

@@ -165,9 +165,10 @@ func (a *App) lookUpCluster(ctx context.Context) (*cluster, error) {
 		if err != nil {
 			continue // of another kind of client, which has no tasks of ours
 		}
-		i.Endpoint, i.ProcessID = s.Endpoint, s.ProcessID
+		i.Endpoint, i.ProcessID, i.Workers = s.Endpoint, s.ProcessID, s.Workers
 		if got, err := assign.DecodeAssignment(g.Assignment); err == nil {
 			i.Active, i.Standby = got.Tasks, slices.Concat(got.Standby, got.Warmup)
+			i.WarmUp = got.Warmup
 		}
 		m.Instances = append(m.Instances, i)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,6 +34,43 @@ type InstanceMetadata struct {
 	MemberID, InstanceID, ProcessID string
 	// Active are the tasks that it runs, or is about to, and Standby those whose state it copies.
 	Active, Standby []record.TaskID
+	// WarmUp are those of Standby that are to run there once they have caught up, and Workers how many goroutines run the
+	// tasks. Only App.Metadata has both, not that of a QueryClient.
+	WarmUp  []record.TaskID
+	Workers int
+}
+
+// TaskMetadata says who has a task (Kafka Streams' TaskMetadata, for the whole application).
+type TaskMetadata struct {
+	ID record.TaskID
+	// Active runs the task, or is about to; nil if nobody does at present.
+	Active *InstanceMetadata
+	// Standbys copy its state; one that is a WarmUp there runs it next.
+	Standbys []InstanceMetadata
+}
+
+// Tasks returns the tasks that any instance runs or copies, in order. One that moves may have nobody for a moment.
+func (m *Metadata) Tasks() []TaskMetadata {
+	byID := make(map[record.TaskID]*TaskMetadata)
+	of := func(id record.TaskID) *TaskMetadata {
+		if byID[id] == nil {
+			byID[id] = &TaskMetadata{ID: id}
+		}
+		return byID[id]
+	}
+	for _, i := range m.Instances {
+		for _, id := range i.Active {
+			of(id).Active = &i
+		}
+		for _, id := range i.Standby {
+			of(id).Standbys = append(of(id).Standbys, i)
+		}
+	}
+	all := make([]TaskMetadata, 0, len(byID))
+	for _, id := range slices.SortedFunc(maps.Keys(byID), record.TaskID.Compare) {
+		all = append(all, *byID[id])
+	}
+	return all
 }
 
 // StoreMetadata is a store of the topology.

@@ -41,6 +41,7 @@ type incarnation struct {
 	reading      sync.RWMutex
 	globalClosed bool
 
+	ends     inputEnds        // for Status
 	fetchers []*kafka.Fetcher // but those of workers
 	roster   roster           // of the group, while we lead it
 	failed   chan error       // the first error that stops the incarnation
@@ -91,8 +92,9 @@ func (in *incarnation) connect(ctx context.Context) error {
 	})
 	bounded, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	if err = in.comparePlans(bounded); err == nil { // before anything is made
-		in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin)
+	before, err := in.comparePlans(bounded)
+	if err == nil { // before anything is made
+		in.topics, err = prepareTopics(bounded, cfg, in.app.plan, in.admin, in.app.first.before(before))
 	}
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return fmt.Errorf("tidemark: brokers %v do not answer within %s: check Config.Brokers, TLS and SASL: %w",
@@ -164,7 +166,8 @@ func (in *incarnation) assemble(ctx context.Context) error {
 		ProcessID: in.dir.ProcessID(), Fingerprint: in.app.plan.Fingerprint(), Topics: in.topics.sources(),
 		Tasks: in.allTasks, Inputs: func(id record.TaskID) []record.TopicPartition { return in.topics.inputs[id] },
 		Workers: in.threads.workers(), Restorer: restorer, StateDir: in.dir,
-		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, OnMembers: onMembers, Logger: cfg.Logger,
+		OnError: in.fail, OnChange: in.changed, OnLeave: in.leaves, OnMembers: onMembers,
+		Listener: cfg.RebalanceListener, OnDisagree: func() { notify(in.disagree) }, Logger: cfg.Logger,
 	})
 	return nil
 }
@@ -328,7 +331,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	left := make(chan struct{})
 	in.running.Go(func() {
 		defer close(left)
-		if err := in.group.Run(groupCtx, comparing{in.manager, in}); err != nil && groupCtx.Err() == nil {
+		if err := in.group.Run(groupCtx, in.manager); err != nil && groupCtx.Err() == nil {
 			in.fail(err)
 		}
 	})
@@ -470,7 +473,7 @@ func (in *incarnation) committedRepartitions(ctx context.Context) map[record.Top
 		return committed
 	}
 	for _, w := range in.threads.workers() {
-		s, err := w.Snapshot(ctx)
+		s, err := w.Look(ctx, workerPatience) // what it committed before is never too much
 		if err != nil {
 			return nil
 		}

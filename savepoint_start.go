@@ -278,7 +278,7 @@ func (s *starting) connect(ctx context.Context) error {
 	if err := s.replace(bounded, before); err != nil {
 		return err
 	}
-	if s.topics, err = prepareTopics(bounded, s.cfg, s.plan, s.admin); err != nil {
+	if s.topics, err = prepareTopics(bounded, s.cfg, s.plan, s.admin, nil); err != nil {
 		return err
 	}
 	s.plan = s.topics.plan

@@ -166,9 +166,10 @@ func describe(
 	return d, nil
 }
 
-// comparePlans tells what this topology does to what the application has, and refuses to lose state. A stored plan that
-// cannot be read is no reason not to start: what it is there for is rare, and the application may lack the permission.
-func (in *incarnation) comparePlans(ctx context.Context) error {
+// comparePlans tells what this topology does to what the application has, and refuses to lose state. It returns the
+// description of what ran last, nil if there is none. A stored plan that cannot be read is no reason not to start: what
+// it is there for is rare, and the application may lack the permission.
+func (in *incarnation) comparePlans(ctx context.Context) (before *topology.Description, err error) {
 	cfg := &in.app.cfg
 	data, err := readPlan(ctx, cfg.ApplicationID, in.client, in.admin)
 	if data == nil { // of another cluster, perhaps, or before the topic could be written
@@ -177,9 +178,8 @@ func (in *incarnation) comparePlans(ctx context.Context) error {
 		err = errors.Join(err, fileErr)
 	}
 	if err != nil && ctx.Err() != nil {
-		return err
+		return nil, err
 	}
-	var before, after *topology.Description
 	if data != nil {
 		var parseErr error
 		if before, parseErr = topology.ParseDescription(data); parseErr != nil {
@@ -190,10 +190,11 @@ func (in *incarnation) comparePlans(ctx context.Context) error {
 		cfg.Logger.Warn("cannot tell what this topology keeps of what the application has", slog.Any("error", err))
 	}
 	if before == nil {
-		return nil
+		return nil, nil //nolint:nilnil // there is none
 	}
-	if after, err = describe(ctx, cfg.ApplicationID, in.app.plan, in.admin); err != nil {
-		return err
+	after, err := describe(ctx, cfg.ApplicationID, in.app.plan, in.admin)
+	if err != nil {
+		return nil, err
 	}
 	changes := topology.Diff(before, after)
 	for _, c := range changes {
@@ -209,9 +210,9 @@ func (in *incarnation) comparePlans(ctx context.Context) error {
 			slog.String("subject", c.Subject), slog.String("name", c.Name), slog.String("means", c.Text))
 	}
 	if lost := changes.LostStores(); len(lost) > 0 && !cfg.AllowStateLoss {
-		return &StateLossError{ApplicationID: cfg.ApplicationID, Lost: lost, Changes: changes}
+		return nil, &StateLossError{ApplicationID: cfg.ApplicationID, Lost: lost, Changes: changes}
 	}
-	return nil
+	return before, nil
 }
 
 // keepPlan stores the topology once it runs. One that was refused, by us or by the group, is never stored.
@@ -232,6 +233,11 @@ func (in *incarnation) storePlan(ctx context.Context) (err error) {
 	d, err := describe(ctx, cfg.ApplicationID, in.app.plan, in.admin)
 	if err != nil {
 		return err
+	}
+	for i := range d.Topics { // what there is state for, and what it was when we began
+		if t := &d.Topics[i]; t.Read && !t.Repartition && in.topics.readable(t.Name) > 0 {
+			t.Partitions = in.topics.readable(t.Name)
+		}
 	}
 	data, err := d.JSON()
 	if err != nil {

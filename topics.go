@@ -31,6 +31,7 @@ type topics struct {
 	admin         clusterAdmin
 
 	partitions map[string]int32             // by physical name
+	before     map[string]int32             // of inputs when the application ran last; absent: not known
 	held       map[string]int32             // of inputs of which not all partitions are read
 	configs    map[string]map[string]string // of changelogs
 	tasks      []assign.Task
@@ -67,14 +68,17 @@ func (t *topics) sources() []string {
 	return names
 }
 
-// prepareTopics checks the topics that users make, makes the internal ones, and lists the tasks.
-func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin clusterAdmin) (*topics, error) {
+// prepareTopics checks the topics that users make, makes the internal ones, and lists the tasks. before are the numbers
+// of partitions that inputs had when the application ran last, as far as they are known.
+func prepareTopics(
+	ctx context.Context, cfg *Config, plan *processor.Plan, admin clusterAdmin, before map[string]int32,
+) (*topics, error) {
 	plan, matched, err := resolvePatterns(ctx, cfg.ApplicationID, plan, admin)
 	if err != nil {
 		return nil, err
 	}
 	t := &topics{
-		applicationID: cfg.ApplicationID, plan: plan, admin: admin,
+		applicationID: cfg.ApplicationID, plan: plan, admin: admin, before: before,
 		configs: make(map[string]map[string]string), inputs: make(map[record.TaskID][]record.TopicPartition),
 		later: make(map[string]int32), held: make(map[string]int32),
 	}
@@ -109,6 +113,7 @@ func prepareTopics(ctx context.Context, cfg *Config, plan *processor.Plan, admin
 	}
 	for _, step := range []func() error{
 		t.checkUserTopics,
+		func() error { return t.checkBound(cfg) },
 		func() error { return t.makeRepartitions(ctx, cfg) },
 		func() error { return t.makeChangelogs(ctx, cfg) },
 		func() error { return t.readGlobals(ctx) },

@@ -137,7 +137,7 @@ func TestCoPartitioning(t *testing.T) {
 			plan, err := joining(c.declare).Build()
 			require.NoError(t, err)
 			admin := &topicAdmin{partitions: map[string]int32{"2": 2, "4": 4}, created: make(map[string]int32)}
-			got, err := prepareTopics(t.Context(), &Config{ApplicationID: "app"}, plan, admin)
+			got, err := prepareTopics(t.Context(), &Config{ApplicationID: "app"}, plan, admin, nil)
 			if c.err != "" {
 				require.ErrorContains(t, err, c.err)
 				require.Empty(t, admin.created, "nothing is created for a topology that cannot run")

@@ -17,16 +17,55 @@ import (
 // ErrLastWorker says that an App has one worker left, which stays: to stop processing there is [App.Pause].
 var ErrLastWorker = errors.New("tidemark: the last worker cannot be removed")
 
+// WorkersError says that the context of [App.AddWorker] or [App.RemoveWorker] ended before all tasks had moved that
+// were to move, and what that has left. Nothing else has happened to the tasks: each goes on at one of the workers.
+type WorkersError struct {
+	// Op is "add" or "remove".
+	Op string
+	// Workers is how many there are now.
+	Workers int
+	// Moved is how many tasks have moved between workers.
+	Moved int
+	// Err is that of the context.
+	Err error
+
+	worker int // its index, noWorker: there is none
+}
+
+const noWorker = -1
+
+func (e *WorkersError) Error() string {
+	var left string
+	switch {
+	case e.Op == "remove":
+		left = fmt.Sprintf("worker %d stays, with the tasks that it still has: call RemoveWorker again", e.worker)
+	case e.worker == noWorker:
+		left = "none was added: call AddWorker again"
+	default:
+		left = fmt.Sprintf("worker %d runs, and the other tasks stay where they are: it gets those that come, and its share "+
+			"when AddWorker is called the next time", e.worker)
+	}
+	return fmt.Sprintf("tidemark: %s a worker: %v after %d tasks had moved; %d workers: %s", e.Op, e.Err, e.Moved,
+		e.Workers, left)
+}
+
+// Unwrap returns the error of the context.
+func (e *WorkersError) Unwrap() error { return e.Err }
+
 // AddWorker starts one worker more (Kafka Streams' addStreamThread, KIP-663) and returns how many there are. Tasks of
 // this instance move to it without being closed; with more workers the instance gets a larger share of the group's
 // tasks. The number holds over restarts after errors. Before Run, and while the App waits to start again, it is only
 // noted.
+//
+// A task moves between two commits, when its worker comes by. *[WorkersError]: ctx ended before; the number tells
+// whether the worker is there.
 func (a *App) AddWorker(ctx context.Context) (workers int, err error) {
 	return a.changeWorkers(ctx, 1, (*incarnation).addThread)
 }
 
 // RemoveWorker ends one worker (removeStreamThread) after its tasks have moved to the others, and returns how many are
-// left. Of the last one the error is [ErrLastWorker].
+// left. Of the last one the error is [ErrLastWorker]. *[WorkersError]: ctx ended before all tasks had moved, and the
+// worker stays.
 func (a *App) RemoveWorker(ctx context.Context) (workers int, err error) {
 	return a.changeWorkers(ctx, -1, (*incarnation).removeThread)
 }
@@ -34,9 +73,18 @@ func (a *App) RemoveWorker(ctx context.Context) (workers int, err error) {
 func (a *App) changeWorkers(
 	ctx context.Context, by int, change func(in *incarnation, ctx context.Context) error,
 ) (int, error) {
-	a.workers.changing.Lock()
-	defer a.workers.changing.Unlock()
 	n := int(a.workers.n.Load())
+	at := n - 1 // that would be removed
+	if by > 0 {
+		at = noWorker
+	}
+	select {
+	case a.workers.changing <- struct{}{}:
+		defer func() { <-a.workers.changing }()
+	case <-ctx.Done():
+		return n, &WorkersError{Op: opOf(by), Workers: n, Err: ctx.Err(), worker: at}
+	}
+	n = int(a.workers.n.Load())
 	switch {
 	case n+by < 1:
 		return n, ErrLastWorker
@@ -50,12 +98,28 @@ func (a *App) changeWorkers(
 	if in == nil {
 		return n + by, nil
 	}
-	if err := change(in, ctx); err != nil {
+	err := change(in, ctx)
+	gaveUp, _ := errors.AsType[*WorkersError](err)
+	switch {
+	case gaveUp != nil && by > 0 && gaveUp.worker != noWorker: // it is there
+	case err != nil:
 		a.workers.n.Add(int64(-by))
-		return n, err
+		by = 0
 	}
-	in.group.Rejoin("number of workers changed")
-	return n + by, nil
+	if gaveUp != nil {
+		gaveUp.Workers = n + by
+	}
+	if by != 0 {
+		in.group.Rejoin("number of workers changed")
+	}
+	return n + by, err
+}
+
+func opOf(by int) string {
+	if by > 0 {
+		return "add"
+	}
+	return "remove"
 }
 
 // thread is a worker with what is its alone.
@@ -184,8 +248,8 @@ func (in *incarnation) runThread(t *thread) error {
 
 // runThreads starts all workers, as many as there are to be by now.
 func (in *incarnation) runThreads(background context.Context) error {
-	in.app.workers.changing.Lock()
-	defer in.app.workers.changing.Unlock()
+	in.app.workers.changing <- struct{}{} // whoever has it changes a number, since nothing runs yet
+	defer func() { <-in.app.workers.changing }()
 	in.threads.background = background //nolint:fatcontext // that of the incarnation
 	for _, t := range in.threads.all() {
 		if err := in.runThread(t); err != nil { //nolint:contextcheck // under background
@@ -219,19 +283,28 @@ func (in *incarnation) addThread(ctx context.Context) error {
 		return err
 	}
 	if err := t.producer.Init(ctx); err != nil {
+		if ctx.Err() != nil {
+			return errors.Join(&WorkersError{Op: opOf(1), Err: ctx.Err(), worker: noWorker}, in.discard(t))
+		}
 		return errors.Join(fmt.Errorf("tidemark: initialise the producer of worker %d: %w", t.index, err), in.discard(t))
 	}
 	if err := in.runThread(t); err != nil { //nolint:contextcheck // it outlives the call
 		return errors.Join(err, in.discard(t))
 	}
-	return in.shifted(in.manager.AddWorker(ctx, t.Worker))
+	err = in.shifted(in.manager.AddWorker(ctx, t.Worker), opOf(1), t)
+	if gaveUp, ok := errors.AsType[*WorkersError](err); ok && gaveUp.worker == noWorker {
+		t.stop()
+		<-t.done
+		return errors.Join(err, in.discard(t))
+	}
+	return err
 }
 
 // removeThread moves the tasks of the worker with the highest index to the others, and ends it.
 func (in *incarnation) removeThread(ctx context.Context) error {
 	list := in.threads.all()
 	t := list[len(list)-1]
-	if err := in.shifted(in.manager.RemoveWorker(ctx, t.Worker)); err != nil {
+	if err := in.shifted(in.manager.RemoveWorker(ctx, t.Worker), opOf(-1), t); err != nil {
 		return err
 	}
 	t.stop()
@@ -239,10 +312,18 @@ func (in *incarnation) removeThread(ctx context.Context) error {
 	return in.discard(t)
 }
 
-// shifted stops the incarnation if tasks did not arrive where they were to go: the next one has them all.
-func (in *incarnation) shifted(err error) error {
+// shifted stops the incarnation if tasks did not arrive where they were to go: the next one has them all. If there was
+// no time to move them they are where they were.
+func (in *incarnation) shifted(err error, op string, t *thread) error {
 	if err == nil {
 		return nil
+	}
+	if gaveUp, ok := errors.AsType[*worker.GaveUpError](err); ok {
+		e := &WorkersError{Op: op, Moved: gaveUp.Moved, Err: gaveUp.Err, worker: t.index}
+		if !gaveUp.Kept {
+			e.worker = noWorker
+		}
+		return e
 	}
 	err = fmt.Errorf("tidemark: move tasks between workers: %w", err)
 	in.fail(err)

@@ -142,3 +142,52 @@ func TestInputGrowsStateful(t *testing.T) {
 	a.close()
 	b.close()
 }
+
+// TestInputGrowsUnderATableOfIt: rows that are in the input itself cannot move. The application stops, also one that is
+// started anew, until somebody says that it is meant; from then on that is the number of before.
+func TestInputGrowsUnderATableOfIt(t *testing.T) {
+	s := growing(t)
+	rows := broker.Name(t, "rows")
+	s.cluster.CreateTopic(t, rows, 3, map[string]string{"cleanup.policy": "compact"})
+	build := func() *topology.Builder {
+		b := topology.NewBuilder(topology.ReuseSourceTopics)
+		topology.Table(b, rows, serde.String, serde.String, topology.As("rows")).ToStream().To(s.out)
+		return b
+	}
+	stored := func(partitions int32) {
+		eventually(t, fmt.Sprintf("a stored plan with %d partitions", partitions), func() bool {
+			d, err := tidemark.StoredPlan(t.Context(), s.config())
+			return err == nil && slices.ContainsFunc(d.Topics, func(topic topology.TopicDescription) bool {
+				return topic.Name == rows && topic.Partitions == partitions
+			})
+		})
+	}
+	a := s.run(build(), s.config())
+	a.awaitTasks(3)
+	stored(3)
+	s.cluster.AddPartitions(t, rows, 4)
+	want := []string{
+		fmt.Sprintf("topic %q had 3 partitions when the application ran last and has 4", rows),
+		`the table "rows" is restored from its topic`, "Config.AllowStateLoss",
+	}
+	require.Error(t, a.awaitError(want...))
+	require.Error(t, s.run(build(), s.config()).awaitError(want...))
+
+	cfg := s.config()
+	cfg.IgnoreAddedPartitions = true
+	a = s.run(build(), cfg)
+	a.awaitTasks(3)
+	require.Contains(t, a.log.String(), "keys change between the partitions that are read")
+	a.close()
+	require.Error(t, s.run(build(), s.config()).awaitError(want...))
+
+	cfg = s.config()
+	cfg.AllowStateLoss = true
+	a = s.run(build(), cfg)
+	a.awaitTasks(4)
+	stored(4)
+	a.close()
+	a = s.run(build(), s.config())
+	a.awaitTasks(4)
+	a.close()
+}

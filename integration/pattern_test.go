@@ -104,11 +104,7 @@ func TestPatternTopicsComeAndGo(t *testing.T) {
 	cfgA, cfgB := p.config(), p.config()
 	cfgA.LeaveGroupOnClose, cfgB.LeaveGroupOnClose = false, false
 	// Each hears of news from the other, long before it would look itself. (One of them has to look.)
-	// A real coordinator may answer a static member that comes back from memory, and then nobody hears of anything: there
-	// each looks for itself.
-	if !p.cluster.Real() {
-		cfgB.MetadataMaxAge = 300e9
-	}
+	cfgB.MetadataMaxAge = 300e9
 	a := p.run(p.copies(), cfgA)
 	eventually(t, "an instance without tasks", func() bool { return a.app.State() == tidemark.Running })
 	b := p.run(p.copies(), cfgB)

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,6 +62,45 @@ func TestWorkersComeAndGo(t *testing.T) {
 	stop()
 	s.check()
 	require.Equal(t, int64(4), restored.Load(), "each store once")
+	a.close()
+}
+
+// Who has no time to add or remove a worker is told how things stand, and the application goes on as if nothing were.
+func TestWorkersWithoutTime(t *testing.T) {
+	s := newScenario(t, broker.Start(t))
+	cfg := s.config()
+	cfg.Workers = 2
+	a := s.run(repartitionTopology(s.in, s.out), cfg)
+	a.awaitTasks(8)
+	stop := s.load()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 20 {
+		change := a.app.RemoveWorker
+		if i%2 == 0 {
+			change = a.app.AddWorker
+		}
+		n, err := change(over)
+		if err != nil && n > 1 {
+			var gaveUp *tidemark.WorkersError
+			require.ErrorAs(t, err, &gaveUp)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, n, gaveUp.Workers)
+		}
+		total := 0
+		counts := a.tasksByWorker()
+		for _, c := range counts {
+			total += c
+		}
+		require.Len(t, counts, n)
+		require.Equal(t, 8, total)
+	}
+	n, err := a.app.AddWorker(t.Context())
+	require.NoError(t, err)
+	require.Len(t, a.tasksByWorker(), n)
+	stop()
+	s.check()
+	require.False(t, a.saw(tidemark.Restarting))
 	a.close()
 }
 

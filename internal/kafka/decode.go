@@ -20,6 +20,7 @@ var (
 // decoded is what one fetch brought of one partition, as a read_committed consumer sees it.
 type decoded struct {
 	records []record.Raw
+	bytes   int // of their keys and values
 	// next is the position behind what was fetched: it also moves over transaction markers, aborted records and the
 	// batches that compaction emptied. It is the position asked for if nothing came.
 	next int64
@@ -72,7 +73,9 @@ func decodeBlock(block *sarama.FetchResponseBlock, from int64) (decoded, error) 
 			}
 		case b.IsTransactional && skip[b.ProducerID]:
 		default:
-			d.records = appendBatch(d.records, b, from)
+			var bytes int
+			d.records, bytes = appendBatch(d.records, b, from)
+			d.bytes += bytes
 		}
 	}
 	if d.next > from {
@@ -89,7 +92,7 @@ func decodeBlock(block *sarama.FetchResponseBlock, from int64) (decoded, error) 
 // appendBatch is the hot loop: one record at a time from sarama's shape into ours, without copying a byte. It fills the
 // slots in place, since copying a whole struct with pointers passes the garbage collector's write barrier in bulk. dst
 // has room for all.
-func appendBatch(dst []record.Raw, b *sarama.RecordBatch, from int64) []record.Raw {
+func appendBatch(dst []record.Raw, b *sarama.RecordBatch, from int64) (to []record.Raw, bytes int) {
 	first, fixed := int64(-1), int64(-1)
 	if b.LogAppendTime {
 		fixed = b.MaxTimestamp.UnixMilli()
@@ -107,6 +110,7 @@ func appendBatch(dst []record.Raw, b *sarama.RecordBatch, from int64) []record.R
 		raw := &dst[n]
 		// Clipped: an append to a key must not run into the record behind it.
 		raw.Key, raw.Value = slices.Clip(r.Key), slices.Clip(r.Value)
+		bytes += len(r.Key) + len(r.Value)
 		raw.Offset, raw.Timestamp = offset, fixed
 		if first >= 0 {
 			raw.Timestamp = first + r.TimestampDelta.Milliseconds()
@@ -115,7 +119,7 @@ func appendBatch(dst []record.Raw, b *sarama.RecordBatch, from int64) []record.R
 			raw.Headers = headers.take(r.Headers, len(b.Records))
 		}
 	}
-	return dst
+	return dst, bytes
 }
 
 // headerArena copies the headers of a batch's records into arrays that they share: with checkpoints every record of a

@@ -99,6 +99,7 @@ type fetchPartition struct {
 	inFlight bool
 	// out counts batches that the worker has not released. Invariant: 0 <= out <= batchesMax.
 	out      int
+	outBytes int // of those batches
 	bytesMax int32
 	// told: the worker knows where the partition ended when it was first asked, which it must also if it ended at offset.
 	told bool
@@ -179,9 +180,20 @@ func (f *Fetcher) Release(b *worker.Fetched) {
 		return
 	}
 	p.out--
+	p.outBytes -= b.Bytes
 	home := f.mu.brokers[p.leader]
 	f.mu.Unlock()
 	f.wakeUp(home)
+}
+
+// Buffered implements [worker.Fetcher].
+func (f *Fetcher) Buffered(tp record.TopicPartition) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.mu.parts[tp]; p != nil {
+		return p.outBytes
+	}
+	return 0
 }
 
 // Close implements [worker.Fetcher]. It waits for the goroutines.
@@ -215,6 +227,7 @@ func (f *Fetcher) deliver(ctx context.Context, p *fetchPartition, b *worker.Fetc
 	p.offset = b.Next
 	p.told = true
 	p.out++
+	p.outBytes += b.Bytes
 	p.ended = b.Err != nil
 	f.mu.Unlock()
 	select {

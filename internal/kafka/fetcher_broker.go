@@ -134,7 +134,7 @@ func (f *Fetcher) answer(ctx context.Context, t fetchTarget, res *sarama.FetchRe
 		f.succeeded(t)
 		if d.next > t.from || f.untold(t) {
 			f.deliver(ctx, t.fetchPartition, &worker.Fetched{
-				Records: d.records, Next: d.next, HighWatermark: block.LastStableOffset,
+				Records: d.records, Bytes: d.bytes, Next: d.next, HighWatermark: block.LastStableOffset,
 			})
 		}
 	case errors.Is(err, sarama.ErrOffsetOutOfRange):

@@ -18,6 +18,40 @@ import (
 	"github.com/tidemarkio/tidemark/record"
 )
 
+// What is out is counted until it is given back, and belongs to nobody once the partition was moved or removed.
+func TestFetcherCountsWhatIsOut(t *testing.T) {
+	onBoth(t, func(t *testing.T, env producerEnv) {
+		tp := record.TopicPartition{Topic: env.topic(t, 1, nil)}
+		f := env.fetcher(t, FetcherConfig{})
+		require.Zero(t, f.Buffered(tp))
+		env.produce(t, tp, "one", "three")
+		f.Add(tp, 0)
+		bytes, got := 0, []*worker.Fetched(nil)
+		for n := 0; n < 2; {
+			b := next(t, f)
+			got, n = append(got, b), n+len(b.Records)
+			bytes += b.Bytes
+		}
+		size := 0
+		for _, b := range got {
+			for _, r := range b.Records {
+				size += len(r.Key) + len(r.Value)
+			}
+		}
+		require.Equal(t, size, bytes)
+		require.Positive(t, bytes)
+		require.Equal(t, bytes, f.Buffered(tp))
+		for _, b := range got {
+			f.Release(b)
+		}
+		require.Zero(t, f.Buffered(tp))
+		f.Add(tp, 0)
+		next(t, f)
+		f.Remove(tp)
+		require.Zero(t, f.Buffered(tp))
+	})
+}
+
 func (e producerEnv) fetcher(t testing.TB, conf FetcherConfig) *Fetcher {
 	t.Helper()
 	f := NewFetcher(e.client(t), conf)

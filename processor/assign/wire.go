@@ -15,9 +15,12 @@ import (
 // oldest that any member writes ([CommonVersion]): whoever leads, old or new, a rolling upgrade works in both
 // directions. Version 1 was never released.
 const (
-	Version       = 2
+	Version       = 3
 	OldestVersion = 2
 )
+
+// version3 is the first version with a digest of the inputs, and with members that leave.
+const version3 = 3
 
 // ErrVersion says: user data of a version that this build does not know.
 var ErrVersion = errors.New("unknown version")
@@ -47,7 +50,10 @@ type Subscription struct {
 	// the leader but by whoever describes the group.
 	Endpoint string
 	Tags     map[string]string
-	// Leaving says that the member waits for others to take its tasks, and then leaves.
+	// Inputs is a digest of all inputs of all tasks as the member knows them, so that members notice who knows others;
+	// 0: it does not say. Since version 3.
+	Inputs uint64
+	// Leaving says that the member waits for others to take its tasks, and then leaves. Since version 3.
 	Leaving bool
 }
 
@@ -80,6 +86,10 @@ type Assignment struct {
 	Leave bool
 	// Pending says that another rebalance follows soon, since a hand-over is under way: members heartbeat fast.
 	Pending bool
+	// Inputs is the digest of the inputs that the leader assigned, as in [Subscription]; 0: it does not say. A member that
+	// comes back may get an assignment from the coordinator's memory that was made from other inputs than there are now,
+	// also when its own tasks have the same ones. Since version 3.
+	Inputs uint64
 }
 
 // AppendSubscription appends the encoding of s in the newest version.
@@ -97,6 +107,7 @@ func AppendSubscription(dst []byte, s Subscription) []byte {
 	dst = appendTasks(dst, s.Ready)
 	dst = appendString(dst, s.Endpoint)
 	dst = appendTags(dst, s.Tags)
+	dst = binary.AppendUvarint(dst, s.Inputs)
 	return appendBool(dst, s.Leaving)
 }
 
@@ -116,7 +127,10 @@ func DecodeSubscription(data []byte) (Subscription, error) {
 	s.Ready = d.tasks()
 	s.Endpoint = d.string()
 	s.Tags = d.tags()
-	s.Leaving = d.bool()
+	if s.Version >= version3 {
+		s.Inputs = d.uvarint()
+		s.Leaving = d.bool()
+	}
 	if err := d.end(); err != nil {
 		return Subscription{}, fmt.Errorf("assign: subscription: %w", err)
 	}
@@ -133,7 +147,11 @@ func AppendAssignment(dst []byte, a Assignment) []byte {
 	dst = appendTasks(dst, a.Standby)
 	dst = appendTasks(dst, a.Warmup)
 	dst = appendBool(dst, a.Pending)
-	return appendBool(dst, a.Leave)
+	if a.Version >= version3 {
+		dst = binary.AppendUvarint(dst, a.Inputs)
+		dst = appendBool(dst, a.Leave)
+	}
+	return dst
 }
 
 // DecodeAssignment decodes what the leader sent. Empty data is an empty assignment: a broker may answer so a member
@@ -151,7 +169,10 @@ func DecodeAssignment(data []byte) (Assignment, error) {
 	a.Standby = d.tasks()
 	a.Warmup = d.tasks()
 	a.Pending = d.bool()
-	a.Leave = d.bool()
+	if a.Version >= version3 {
+		a.Inputs = d.uvarint()
+		a.Leave = d.bool()
+	}
 	if err := d.end(); err != nil {
 		return Assignment{}, fmt.Errorf("assign: assignment: %w", err)
 	}

@@ -15,7 +15,8 @@ import (
 
 // The golden bytes pin the format: a change of them needs a new version (docs/format).
 const (
-	goldenSubscription = "02" + "0470726f63" + "0466703031" + "08" +
+	goldenSubscription = "03" + goldenFields + "ac02" + "01" // inputs, leaving
+	goldenFields       = "0470726f63" + "0466703031" + "08" +
 		"02" + "00" + "01" + "03" + "00" + "01" + "8002" + // owned: 0_3, 1_256
 		"01" + "00" + "03" + "04" + "00" + "01" + // previous: 0_4, 0_5, 0_7
 		"02" + // attempt
@@ -24,11 +25,11 @@ const (
 		"01" + "00" + "01" + "07" + // warming: 0_7
 		"01" + "00" + "01" + "07" + // ready: 0_7
 		"03683a31" + // endpoint
-		"01" + "047a6f6e65" + "0161" + // tags
-		"01" // leaving
-	goldenAssignment = "02" + "0466703031" + "07" + "02" + "00" + "01" + "03" + "00" + "01" + "8002" + "00" +
-		"01" + "00" + "01" + "05" + "01" + "01" + "01" + "00" + "01" + "01"
-	goldenRefusal = "02" + "0466703032" + "07" + "00" + "036e6f21" + "00" + "00" + "00" + "00"
+		"01" + "047a6f6e65" + "0161" // tags
+	goldenAssignment = "03" + goldenAssigned + "ac02" + "01"
+	goldenAssigned   = "0466703031" + "07" + "02" + "00" + "01" + "03" + "00" + "01" + "8002" + "00" +
+		"01" + "00" + "01" + "05" + "01" + "01" + "01" + "00" + "01"
+	goldenRefusal = "03" + "0466703032" + "07" + "00" + "036e6f21" + "00" + "00" + "00" + "00" + "00"
 )
 
 func exampleSubscription() Subscription {
@@ -37,7 +38,7 @@ func exampleSubscription() Subscription {
 		Owned: []record.TaskID{id(0, 3), id(1, 256)}, Previous: []record.TaskID{id(0, 4), id(0, 5), id(0, 7)},
 		Attempt: 2, Positions: map[record.TaskID]int64{id(0, 4): 1000, id(0, 7): 0},
 		Following: []record.TaskID{id(0, 4), id(0, 7)}, Warming: []record.TaskID{id(0, 7)},
-		Ready: []record.TaskID{id(0, 7)}, Endpoint: "h:1", Tags: map[string]string{"zone": "a"},
+		Ready: []record.TaskID{id(0, 7)}, Endpoint: "h:1", Tags: map[string]string{"zone": "a"}, Inputs: 300,
 		Leaving: true,
 	}
 }
@@ -45,7 +46,8 @@ func exampleSubscription() Subscription {
 func exampleAssignment() Assignment {
 	return Assignment{
 		Version: Version, Fingerprint: "fp01", Total: 7, Tasks: []record.TaskID{id(0, 3), id(1, 256)},
-		Standby: []record.TaskID{id(0, 5)}, Warmup: []record.TaskID{id(1, 0)}, Pending: true, Leave: true,
+		Standby: []record.TaskID{id(0, 5)}, Warmup: []record.TaskID{id(1, 0)}, Pending: true, Inputs: 300,
+		Leave: true,
 	}
 }
 
@@ -179,6 +181,27 @@ func TestGroupFitsMessage(t *testing.T) {
 	t.Logf("%d tasks, %d members: subscriptions %d bytes, assignments %d bytes, partitions %d bytes",
 		len(tasks), len(members), subscriptions, assignments, protocol)
 	require.Less(t, subscriptions+assignments+protocol, 1_000_000)
+}
+
+// TestVersion2 reads and writes what members of the version before do.
+func TestVersion2(t *testing.T) {
+	old, err := hex.DecodeString("02" + goldenFields)
+	require.NoError(t, err)
+	got, err := DecodeSubscription(old)
+	require.NoError(t, err)
+	want := exampleSubscription()
+	want.Version, want.Inputs, want.Leaving = 2, 0, false
+	require.Equal(t, want, got)
+	require.EqualValues(t, 2, CommonVersion([]Subscription{exampleSubscription(), got}))
+
+	answer := exampleAssignment()
+	answer.Version = 2
+	data := AppendAssignment(nil, answer)
+	require.Equal(t, "02"+goldenAssigned, hex.EncodeToString(data), "nothing that it does not know")
+	a, err := DecodeAssignment(data)
+	require.NoError(t, err)
+	answer.Inputs, answer.Leave = 0, false
+	require.Equal(t, answer, a)
 }
 
 func FuzzDecodeSubscription(f *testing.F) {

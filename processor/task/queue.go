@@ -197,6 +197,12 @@ func (t *Task) Released() []any {
 	return r
 }
 
+// Place returns where the task is in an input, and where that ended as last seen (last stable offset).
+func (t *Task) Place(tp record.TopicPartition) (position, end int64) {
+	q := t.byInput[tp]
+	return q.position, q.highWatermark
+}
+
 // Lag returns, by input, how many offsets lie between the position and the end of the partition as last seen.
 func (t *Task) Lag(tp record.TopicPartition) int64 {
 	q := t.byInput[tp]

@@ -353,7 +353,9 @@ func (l *loading) watch(entries iter.Seq2[store.Entry, error]) iter.Seq2[store.E
 
 func (l *loading) report() {
 	p := changelog.Progress{At: l.entries, To: max(l.c.Entries, l.entries), Records: l.entries, Bytes: l.bytes}
-	call(l.r.cfg.Listener.OnProgress, progress(l.id, l.c.base(), p, l.r.cfg.Clock.Since(l.began)))
+	told := progress(l.id, l.c.base(), p, l.r.cfg.Clock.Since(l.began))
+	l.r.restores.loads(told)
+	call(l.r.cfg.Listener.OnProgress, told)
 	if now := l.r.cfg.Clock.Now(); l.beside && now.Sub(l.told) >= loadTold {
 		l.told = now
 		l.r.cfg.Logger.Info("running, loading its snapshot", slog.String("task", l.id.String()),

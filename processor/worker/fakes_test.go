@@ -309,6 +309,15 @@ func (f *fakeFetcher) deliver(tp record.TopicPartition) {
 func (f *fakeFetcher) Batches() <-chan *Fetched { return f.batches }
 func (f *fakeFetcher) Close() error             { return nil }
 
+func (f *fakeFetcher) Buffered(tp record.TopicPartition) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.outstanding[tp] {
+		return 1
+	}
+	return 0
+}
+
 func (f *fakeFetcher) Stale(b *Fetched) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

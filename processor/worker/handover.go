@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
@@ -19,13 +21,22 @@ type handover struct {
 	tried bool
 	// within says that the tasks go to another worker of this instance.
 	within bool
-	done   chan struct{}
+	// fate is decided once: the worker takes the tasks, or who asked for a hand-over within the instance withdraws it.
+	fate atomic.Int32
+	done chan struct{}
 	// The rest is valid when done is closed.
 
 	stopped []*task.Task
 	// unsettled are, of a hand-over within the instance, transactions of other systems that their next worker has to end.
 	unsettled []unsettled
 }
+
+// Fates of a hand-over.
+const (
+	undecided int32 = iota
+	taken
+	withdrawn
+)
 
 // Stop takes tasks away: what they have done is committed, or dropped if commit is false or fails. The tasks come back
 // unclosed, since closing a database takes time that a rebalance does not have. If ctx ends, the commit that is under
@@ -36,7 +47,8 @@ func (w *Worker) Stop(ctx context.Context, ids map[record.TaskID]bool, commit bo
 	return h.stopped, err
 }
 
-// give carries a hand-over out.
+// give carries a hand-over out. If ctx ends before one within the instance is done, it is withdrawn: the tasks go on
+// where they are, whatever their worker is doing.
 func (w *Worker) give(ctx context.Context, h *handover, ids map[record.TaskID]bool) error {
 	commit := !h.tried
 	err := w.do(ctx, func(context.Context) error {
@@ -64,6 +76,16 @@ func (w *Worker) give(ctx context.Context, h *handover, ids map[record.TaskID]bo
 	case <-h.done:
 	case <-w.done:
 	case <-ctx.Done():
+		if h.within {
+			if h.fate.CompareAndSwap(undecided, withdrawn) {
+				return ctx.Err()
+			}
+			select { // taken meanwhile
+			case <-h.done:
+			case <-w.done:
+			}
+			break
+		}
 		err = w.do(context.WithoutCancel(ctx), func(context.Context) error {
 			select {
 			case <-h.done: // meanwhile
@@ -85,8 +107,23 @@ func (w *Worker) give(ctx context.Context, h *handover, ids map[record.TaskID]bo
 	return err
 }
 
+// dropWithdrawn lets the tasks of hand-overs go on that were withdrawn. A commit of theirs that is in flight is one
+// like any other.
+func (w *Worker) dropWithdrawn() {
+	w.handovers = slices.DeleteFunc(w.handovers, func(h *handover) bool {
+		if h.fate.Load() != withdrawn {
+			return false
+		}
+		for _, r := range h.tasks {
+			r.leaving = false
+		}
+		return true
+	})
+}
+
 // handOver goes on with the hand-overs, as far as no commit is in flight.
 func (w *Worker) handOver() {
+	w.dropWithdrawn()
 	for len(w.handovers) > 0 && w.inflight == nil && w.failed == nil {
 		h := w.handovers[0]
 		if !h.tried {
@@ -103,6 +140,10 @@ func (w *Worker) handOver() {
 
 // take gives the tasks of a hand-over away. What they have not committed is dropped.
 func (w *Worker) take(h *handover) {
+	if !h.fate.CompareAndSwap(undecided, taken) {
+		w.dropWithdrawn()
+		return
+	}
 	for i, other := range w.handovers {
 		if other == h {
 			w.handovers = append(w.handovers[:i], w.handovers[i+1:]...)

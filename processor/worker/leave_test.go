@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -99,4 +101,31 @@ func TestLeaderLetsMembersGo(t *testing.T) {
 	require.Equal(t, []bool{true, false}, answers(leaving, ready))
 	require.Equal(t, []bool{true, true}, answers(leaving, otherLeaving))
 	require.Equal(t, []bool{true, false}, answers(assign.Subscription{Leaving: true}, other), "it had none")
+}
+
+// A membership is lost because nobody can be reached, in the middle of a commit: closing does not wait for its outcome.
+func TestCloseWhileALostCommitHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		var gate *gatedProducer
+		m := newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) { gate = gated(cfg) })
+		m.start()
+		m.assign(taskID(0))
+		introduced(t, c, in0)
+		gate.held.Store(true)
+		c.produce(in0, keys(3)...)
+		<-gate.sending
+		lost := make(chan struct{})
+		go func() {
+			m.manager.Lost(errSomething)
+			close(lost)
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		m.manager.Close(ctx, true, func() { <-lost })
+		m.stop()
+		<-m.ran
+		require.Zero(t, c.committed(in0))
+	})
 }

@@ -25,6 +25,7 @@ const (
 // error that no retry mends.
 func (w *Worker) Run(ctx context.Context) error {
 	defer close(w.done)
+	defer w.adopted.close()
 	commits, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop() // the last commit must outlive ctx
 	go w.committer.run(commits)
@@ -58,11 +59,13 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 	}
 	w.handOver()
 	now := w.cfg.Clock.NowMs()
+	w.view.note(w, time.UnixMilli(now))
 	if !w.full() {
 		for _, r := range w.tasks {
 			if r.leaving || w.cfg.Pauses.Paused(r.task.ID()) {
 				continue
 			}
+			w.view.enter(r.task.ID(), w.cfg.Clock.Now())
 			n, err := r.task.Process(stepRecords, now)
 			w.release(r)
 			worked = worked || n > 0
@@ -73,6 +76,7 @@ func (w *Worker) pass(ctx context.Context) (worked bool, err error) {
 			if err != nil {
 				return worked, err
 			}
+			w.view.leave()
 			w.collect(r)
 		}
 	}
@@ -87,10 +91,12 @@ func (w *Worker) poll(ctx context.Context) error {
 	for range pollEvents {
 		select {
 		case c := <-w.commands:
-			c.done <- c.run(ctx)
+			w.execute(ctx, c)
 			if w.failed != nil {
 				return w.failed
 			}
+		case <-w.adopted.wake:
+			w.adoptAll()
 		case o := <-w.committer.outcomes:
 			if err := w.settle(o); err != nil {
 				return err
@@ -106,14 +112,24 @@ func (w *Worker) poll(ctx context.Context) error {
 	return nil
 }
 
+// execute runs a command. Hand-overs come first: the command may be about their tasks.
+func (w *Worker) execute(ctx context.Context, c command) {
+	w.dropWithdrawn()
+	w.adoptAll()
+	c.done <- c.run(ctx)
+}
+
 // wait blocks until something arrives or the timer fires.
 func (w *Worker) wait(ctx context.Context, timer <-chan time.Time) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case c := <-w.commands:
-		c.done <- c.run(ctx)
+		w.execute(ctx, c)
 		return w.failed
+	case <-w.adopted.wake:
+		w.adoptAll()
+		return nil
 	case o := <-w.committer.outcomes:
 		return w.settle(o)
 	case f := <-w.cfg.Fetcher.Batches():

@@ -25,6 +25,9 @@ type Fetcher interface {
 	Batches() <-chan *Fetched
 	Stale(f *Fetched) bool
 	Release(f *Fetched)
+	// Buffered returns how many bytes of keys and values the batches of a partition hold that are out: on their way to the
+	// worker, or not released. Safe for concurrent use.
+	Buffered(tp record.TopicPartition) int
 	Close() error
 }
 
@@ -32,6 +35,7 @@ type Fetcher interface {
 type Fetched struct {
 	TopicPartition record.TopicPartition
 	Records        []record.Raw
+	Bytes          int // of their keys and values
 	// Next is the position behind the batch. It also moves over transaction markers and aborted records, so a batch
 	// may have a Next and no records. After Add a first batch comes even if there is nothing to read, to say so.
 	Next int64

@@ -46,6 +46,11 @@ type ManagerConfig struct {
 	// OnMembers is called on the member that leads the group, with the workers of each member by its process id, before
 	// tasks are assigned. It must not wait. May be nil.
 	OnMembers func(ctx context.Context, workers map[string]int)
+	// Listener is told of what the group decides.
+	Listener RebalanceListener
+	// OnDisagree is called when another member knows other inputs than this one, or other tasks: each looks for itself,
+	// and one of them is behind. It must not wait. May be nil.
+	OnDisagree func()
 	// OnChange is called after the set of tasks or their states changed.
 	OnChange func()
 	Logger   *slog.Logger
@@ -116,7 +121,7 @@ func (m *Manager) Subscription() (topics []string, userData []byte) {
 	sub := assign.Subscription{
 		ProcessID: m.cfg.ProcessID, Fingerprint: m.cfg.Fingerprint, Workers: len(m.workers()), Owned: m.ownedTasks(),
 		Attempt: m.attempt + int(m.asked.Load()), Endpoint: m.cfg.Endpoint, Tags: m.cfg.Tags,
-		Leaving: m.leaving.Load(),
+		Inputs: m.digest(context.Background()), Leaving: m.leaving.Load(),
 	}
 	m.localState(&sub)
 	return m.cfg.Topics, assign.AppendSubscription(nil, sub)
@@ -176,6 +181,12 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (Afterwards, 
 		rejoin, err := m.outdated(decoded)
 		return Afterwards{Rejoin: rejoin}, err
 	}
+	// Before anything waits: a task that is revoked may read a topic that is gone, and its commit ends only when somebody
+	// has seen that.
+	more, err := m.knowsMore(ctx, decoded, a.Partitions)
+	if err != nil {
+		return Afterwards{}, err
+	}
 	want := make(map[record.TaskID]bool, len(decoded.Tasks))
 	for _, id := range decoded.Tasks {
 		want[id] = true
@@ -186,21 +197,36 @@ func (m *Manager) Assigned(ctx context.Context, a GroupAssignment) (Afterwards, 
 			revoked = append(revoked, id)
 		}
 	}
+	if len(revoked) > 0 {
+		call(m.cfg.Listener.OnRevoked, TasksRevoked{Tasks: revoked})
+	}
 	m.stop(ctx, revoked, true)
-	for _, id := range decoded.Tasks {
+	before := m.Tasks()
+	for _, id := range m.withInputs(decoded.Tasks) {
 		m.start(ctx, id)
 	}
-	m.follow(ctx, decoded.Standby, decoded.Warmup)
+	m.follow(ctx, m.withInputs(decoded.Standby), m.withInputs(decoded.Warmup))
 	m.cfg.Logger.Info("assignment", slog.String("tasks", fmt.Sprint(decoded.Tasks)),
 		slog.String("revoked", fmt.Sprint(revoked)), slog.String("standbys", fmt.Sprint(decoded.Standby)),
 		slog.String("warm_ups", fmt.Sprint(decoded.Warmup)))
 	m.cfg.OnChange()
+	m.tellAssigned(before, decoded)
 	if decoded.Leave {
 		m.leave()
 		return Afterwards{Pending: decoded.Pending}, nil // leaving is a rebalance, too
 	}
-	more, err := m.knowsMore(ctx, decoded, m.KnowsInputs(decoded.Tasks, a))
-	return Afterwards{Rejoin: len(revoked) > 0 || more, Pending: decoded.Pending}, err
+	return Afterwards{Rejoin: len(revoked) > 0 || more, Pending: decoded.Pending}, nil
+}
+
+// tellAssigned tells the listener. before are the tasks that were here already.
+func (m *Manager) tellAssigned(before map[record.TaskID]*Worker, a assign.Assignment) {
+	e := TasksAssigned{Tasks: m.ownedTasks(), Standbys: a.Standby, WarmUps: a.Warmup, Pending: a.Pending}
+	for _, id := range e.Tasks {
+		if _, ok := before[id]; !ok {
+			e.Added = append(e.Added, id)
+		}
+	}
+	call(m.cfg.Listener.OnAssigned, e)
 }
 
 // attemptsMax bounds how often a member asks again before it gives up on an assignment of another topology.
@@ -220,12 +246,23 @@ func (m *Manager) outdated(a assign.Assignment) (rejoin bool, err error) {
 	return true, nil
 }
 
-// knowsMore reports whether the leader has not heard of partitions or topics that have come or gone. It is asked once:
-// a leader that does not know of them either finds out by itself.
-func (m *Manager) knowsMore(ctx context.Context, a assign.Assignment, sameInputs bool) (bool, error) {
+// knowsMore reports whether the leader has not heard of partitions or topics that have come or gone, so that it has to
+// be told by another subscription. Or it is this member that has not, and looks. The leader is told once: if it does
+// not find them either it finds out by itself.
+func (m *Manager) knowsMore(
+	ctx context.Context, a assign.Assignment, partitions []record.TopicPartition,
+) (bool, error) {
 	tasks, err := m.cfg.Tasks(ctx)
-	if err != nil || m.attempt > 0 || a.Total == len(tasks) && sameInputs {
+	if err != nil {
 		return false, err
+	}
+	sameInputs := m.knowsInputs(ctx, a, partitions)
+	if a.Total == len(tasks) && sameInputs {
+		return false, nil
+	}
+	m.disagree()
+	if m.attempt > 0 {
+		return false, nil
 	}
 	m.attempt++
 	m.cfg.Logger.Info("the assignment is for other inputs: joining again", slog.Any("their_tasks", a.Total),
@@ -236,8 +273,20 @@ func (m *Manager) knowsMore(ctx context.Context, a assign.Assignment, sameInputs
 // Lost implements GroupHandler.
 func (m *Manager) Lost(err error) {
 	m.cfg.Logger.Warn("group membership lost: dropping all tasks", slog.Any("error", err))
-	m.stop(context.Background(), m.ownedTasks(), false)
+	owned := m.ownedTasks()
+	// The worker may be waiting for the outcome of a commit from brokers that it cannot reach: Close has no time for that.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-m.ending:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	m.stop(ctx, owned, false)
 	m.cfg.OnChange()
+	call(m.cfg.Listener.OnLost, TasksLost{Tasks: owned, Err: err})
 }
 
 // start restores a task in the background and gives it to the worker with the fewest, unless it is here already.

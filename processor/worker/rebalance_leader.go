@@ -44,6 +44,7 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 			leader = gm.MemberID
 		}
 	}
+	m.compare(ctx, members, subs)
 	if m.cfg.OnMembers != nil {
 		workers := make(map[string]int, len(as))
 		for i := range as {
@@ -87,7 +88,7 @@ func (m *Manager) Assign(ctx context.Context, members []GroupMember) (map[string
 	m.cfg.Logger.Info("assigned tasks", slog.Int("members", len(admitted)), slog.Int("tasks", len(tasks)),
 		slog.Int("waiting_for_hand_over", len(waiting)), slog.Int("warming_up", count(placed.Warmup)),
 		slog.Int("waiting_for_warm_up", placed.Waiting), slog.Int("standbys", count(placed.Standby)))
-	answer.Total, answer.Pending = len(tasks), len(waiting) > 0
+	answer.Total, answer.Pending, answer.Inputs = len(tasks), len(waiting) > 0, digestOf(tasks, m.cfg.Inputs)
 	nobodyStays, leaving := assign.NobodyStays(admitted), make(map[string]bool)
 	for i := range admitted {
 		leaving[admitted[i].ID] = admitted[i].Leaving

@@ -56,6 +56,9 @@ type RestoreListener struct {
 	OnStart    func(RestoreStart)
 	OnProgress func(RestoreProgress)
 	OnEnd      func(RestoreEnd)
+	// OnSuspended tells of a store that is not restored to its end, since its task is not wanted here any more, the
+	// instance closes, or something failed (KIP-869).
+	OnSuspended func(RestoreSuspended)
 }
 
 // RestoreStart says that a store begins to be restored from its changelog.
@@ -94,6 +97,15 @@ type RestoreEnd struct {
 	FailedSnapshots int
 }
 
+// RestoreSuspended says how far a store is that is not restored to its end.
+type RestoreSuspended struct {
+	Task           record.TaskID
+	Store          string
+	TopicPartition record.TopicPartition
+	At, To         int64 // offsets
+	Err            error // why; that of a context if nothing failed
+}
+
 // Restorer opens tasks and brings their stores up to date: from trusted local state or a snapshot and the changelog's
 // tail, or from the whole changelog. Each task is restored on the goroutine of its caller.
 type Restorer struct {
@@ -103,6 +115,8 @@ type Restorer struct {
 	// standbys are the slots of standbys and warm-ups, promotions those of tasks whose state is here: neither waits for
 	// the other, nor for restores.
 	standbys, promotions *semaphore.Weighted
+	// restores are what goes on now, to be shown.
+	restores restores
 }
 
 // NewRestorer makes a Restorer.
@@ -135,6 +149,7 @@ type Restored struct {
 //  4. Replay from the base to that end.
 //  5. What the owner before has prepared in other systems: committed if those offsets name it, else aborted.
 func (r *Restorer) Restore(ctx context.Context, id record.TaskID) (*Restored, error) {
+	defer r.restores.begin(id, r.cfg.Clock.Now())()
 	if err := r.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -156,6 +171,7 @@ type taking struct {
 
 // takeOver waits for what the owner before has left: steps 1 and 2 of Restore.
 func (r *Restorer) takeOver(ctx context.Context, cfg task.Config) (from taking, logs []*changelogOf, err error) {
+	r.restores.become(cfg.ID, RestoreTakingOver)
 	from.positions, from.committed, err = r.positions(ctx, cfg)
 	from.epoch = lastEpoch(from.committed)
 	if err == nil {
@@ -171,6 +187,7 @@ func (r *Restorer) takeOver(ctx context.Context, cfg task.Config) (from taking, 
 func (r *Restorer) restore(
 	ctx context.Context, cfg task.Config, from taking, logs []*changelogOf,
 ) (*Restored, error) {
+	r.restores.become(cfg.ID, RestoreOpening)
 	opened, err := r.open(ctx, cfg, logs, from.epoch)
 	if err != nil {
 		return nil, err
@@ -182,6 +199,7 @@ func (r *Restorer) restore(
 func (r *Restorer) finish(ctx context.Context, opened *opening, from taking) (*Restored, error) {
 	t := opened.task
 	cp, err := r.replay(ctx, opened)
+	r.restores.become(t.ID(), RestoreStarting)
 	if err == nil {
 		err = r.connectSinks(ctx, t, from.committed)
 	}
@@ -282,7 +300,8 @@ func (s *opening) replayed() *replayTarget {
 // replay brings every store of the task to the end of its changelog.
 func (r *Restorer) replay(ctx context.Context, opened *opening) (store.Checkpoint, error) {
 	t, logs, target := opened.task, opened.logs, opened.replayed()
-	for _, l := range logs {
+	r.restores.replays(t.ID(), logs, r.cfg.Clock.Now())
+	for i, l := range logs {
 		target.log = l
 		start := RestoreStart{
 			Task: t.ID(), Store: l.store, TopicPartition: l.tp, From: l.from, To: l.end, Base: l.base,
@@ -290,10 +309,15 @@ func (r *Restorer) replay(ctx context.Context, opened *opening) (store.Checkpoin
 		}
 		call(r.cfg.Listener.OnStart, start)
 		began := r.cfg.Clock.Now()
+		at, tell := l.from, r.progressOf(t.ID(), i, l.base, began)
 		n, err := changelog.Replay(ctx, r.cfg.Reader, l.store, l.tp, l.from, l.end, target, func(p changelog.Progress) {
-			call(r.cfg.Listener.OnProgress, progress(t.ID(), l.base, p, r.cfg.Clock.Since(began)))
+			at = p.At
+			tell(p)
 		})
 		if err != nil {
+			call(r.cfg.Listener.OnSuspended, RestoreSuspended{
+				Task: t.ID(), Store: l.store, TopicPartition: l.tp, At: at, To: l.end, Err: err,
+			})
 			return target.checkpoint, err
 		}
 		target.checkpoint.Changelog[l.key] = l.end

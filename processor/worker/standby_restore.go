@@ -175,6 +175,7 @@ func (r *Restorer) catchUp(ctx context.Context, p *replica, loaded func(l *follo
 
 // promote makes a replica ready to run: what Restore does, but for a base. On error nothing is left open.
 func (r *Restorer) promote(ctx context.Context, p *replica) (*Restored, error) {
+	defer r.restores.begin(p.cfg.ID, r.cfg.Clock.Now())()
 	if err := r.promotions.Acquire(ctx, 1); err != nil {
 		return nil, errors.Join(err, p.close(r.cfg.StateDir))
 	}

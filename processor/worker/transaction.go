@@ -89,10 +89,12 @@ func (w *Worker) begin(tasks []*running) error {
 		offsets: make(map[record.TopicPartition]eos.Offset), member: w.cfg.Member(), unsettled: w.unsettled,
 	}
 	for _, r := range tasks {
+		w.view.enter(r.task.ID(), start) // cached updates are forwarded
 		e, err := r.task.Seal()
 		if err != nil {
 			return err
 		}
+		w.view.leave()
 		if e == nil {
 			continue
 		}

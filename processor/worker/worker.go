@@ -14,7 +14,6 @@ import (
 	"github.com/tidemarkio/tidemark/processor"
 	"github.com/tidemarkio/tidemark/processor/task"
 	"github.com/tidemarkio/tidemark/record"
-	"github.com/tidemarkio/tidemark/store"
 )
 
 // Config is what a worker is made from.
@@ -58,6 +57,10 @@ type Worker struct {
 	commands  chan command
 	committer *committer
 	done      chan struct{}
+	// adopted are tasks that other workers have handed over and that this one has not seen yet.
+	adopted adopted
+	// view is what the worker shows while it does not answer.
+	view view
 
 	// Owned by the worker goroutine.
 	tasks    []*running
@@ -98,6 +101,7 @@ func New(cfg Config) *Worker {
 		commands:  make(chan command),
 		committer: newCommitter(cfg),
 		done:      make(chan struct{}),
+		adopted:   adopted{wake: make(chan struct{}, 1)},
 		byInput:   make(map[record.TopicPartition]*running),
 		backoff:   backoff{limit: cfg.RetryTimeout},
 	}
@@ -140,6 +144,7 @@ func (w *Worker) begins(r *running) {
 		w.cfg.Fetcher.Add(tp, p.Offset)
 	}
 	w.join(r)
+	w.view.stale()
 	w.cfg.Logger.Info("task running", slog.String("task", r.task.ID().String()), slog.Int("worker", w.cfg.Index))
 }
 
@@ -155,6 +160,7 @@ func (w *Worker) remove(r *running) {
 		delete(w.byInput, tp)
 		w.cfg.Fetcher.Remove(tp)
 	}
+	w.view.stale()
 	// What it has prepared is for its next owner to end.
 	w.unsettled = slices.DeleteFunc(w.unsettled, func(u unsettled) bool { return u.Name.Task == r.task.ID() })
 	w.release(r)
@@ -175,74 +181,17 @@ func (w *Worker) rollback(r *running) error {
 // Abandon takes all tasks of a worker whose Run has ended. Their uncommitted data is of no use any more.
 func (w *Worker) Abandon() []*task.Task {
 	var tasks []*task.Task
+	w.adopted.mu.Lock()
+	defer w.adopted.mu.Unlock()
+	for _, h := range w.adopted.list {
+		tasks = append(tasks, h.stopped...)
+	}
+	w.adopted.list = nil
 	for _, r := range w.tasks {
 		tasks = append(tasks, r.task)
 	}
 	w.tasks = nil
 	return tasks
-}
-
-// Stats are a worker's counters since it started. Processing time is what remains beside Sealing, Stalled and Idle.
-type Stats struct {
-	Processed      uint64        // input records
-	Commits        uint64        // transactions that committed
-	DroppedCommits uint64        // transactions that did not
-	Sealing        time.Duration // forwarding cached updates and encoding epochs
-	Stalled        time.Duration // waiting for a commit because the buffers were full
-	Idle           time.Duration // waiting for input
-}
-
-func (s *Stats) waited(d time.Duration, stalled bool) {
-	if stalled {
-		s.Stalled += d
-	} else {
-		s.Idle += d
-	}
-}
-
-// Snapshot is what a worker shows of itself.
-type Snapshot struct {
-	Index int
-	Tasks []TaskSnapshot
-	Stats Stats
-}
-
-// TaskSnapshot is what a running task shows of itself.
-type TaskSnapshot struct {
-	ID      record.TaskID
-	Metrics task.Metrics
-	Inputs  []InputSnapshot
-	Paused  bool
-	// Loading says how much of the task's state is local, if it runs before all of it is; else nil.
-	Loading *store.Loading
-}
-
-// InputSnapshot is the place of a task in one input.
-type InputSnapshot struct {
-	TopicPartition record.TopicPartition
-	Committed      int64
-	Lag            int64
-}
-
-// Snapshot asks the worker goroutine for its state.
-func (w *Worker) Snapshot(ctx context.Context) (s Snapshot, err error) {
-	err = w.do(ctx, func(context.Context) error {
-		s = Snapshot{Index: w.cfg.Index, Stats: w.stats}
-		for _, r := range w.tasks {
-			ts := TaskSnapshot{ID: r.task.ID(), Metrics: r.task.Metrics(), Paused: w.cfg.Pauses.Paused(r.task.ID())}
-			if l, loading := r.task.Stores().Loading(); loading {
-				ts.Loading = &l
-			}
-			for _, tp := range r.task.Inputs() {
-				ts.Inputs = append(ts.Inputs, InputSnapshot{
-					TopicPartition: tp, Committed: r.committed[tp].Offset, Lag: r.task.Lag(tp),
-				})
-			}
-			s.Tasks = append(s.Tasks, ts)
-		}
-		return nil
-	})
-	return s, err
 }
 
 // EndTransaction makes sure that what the worker's producer sent is decided in every partition, by initialising it when

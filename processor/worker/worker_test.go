@@ -238,7 +238,11 @@ func gated(cfg *Config) *gatedProducer {
 func (p *gatedProducer) Send(ctx context.Context, batches []*record.Batch) ([]int64, error) {
 	if p.held.Load() {
 		p.sending <- struct{}{}
-		<-p.release
+		select {
+		case <-p.release:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	return p.Producer.Send(ctx, batches)
 }
