@@ -209,20 +209,23 @@ func TestTasks(t *testing.T) {
 	require.ErrorContains(t, err, `source topic "gone" of sub-topology 3 does not exist`)
 }
 
-// newSeed takes the seed from TIDEMARK_SEED, where "random" draws one, and prints it, so that a failure can be
-// repeated.
-func newSeed(t *testing.T) *rand.Rand {
+// newSeed draws a seed, or takes that of TIDEMARK_SEED, and prints it, so that a failure can be repeated.
+func newSeed(t *testing.T) uint64 {
 	t.Helper()
-	seed := uint64(1)
-	if s := os.Getenv("TIDEMARK_SEED"); s == "random" {
-		seed = rand.Uint64()
-	} else if s != "" {
+	seed := rand.Uint64()
+	if s := os.Getenv("TIDEMARK_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
 	}
 	t.Logf("repeat with TIDEMARK_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	return seed
+}
+
+// newRand returns a source that is drawn anew in each run, see [newSeed].
+func newRand(t *testing.T) *rand.Rand {
+	t.Helper()
+	return rand.New(rand.NewPCG(newSeed(t), 0))
 }
 
 // requireBalanced checks both roundings and that every task is somewhere exactly once.
@@ -262,7 +265,7 @@ func requireShare(t *testing.T, n int, share, weights int64, msg string, args ..
 
 // TestAssignMovesTheLeast compares the flow with trying every balanced assignment of a small cluster.
 func TestAssignMovesTheLeast(t *testing.T) {
-	r := newSeed(t)
+	r := newRand(t)
 	for range 400 {
 		var tasks []record.TaskID
 		for s := range 1 + r.IntN(3) {
@@ -357,7 +360,7 @@ func mostKept(tasks []record.TaskID, members []Member, owner map[record.TaskID]s
 // TestRandomClustersConverge plays the group: members come, go and crash; each round is a join in which everybody
 // claims what it runs. No task may ever run twice, and two rounds without a change of members must settle everything.
 func TestRandomClustersConverge(t *testing.T) {
-	r := newSeed(t)
+	r := newRand(t)
 	var history []string
 	defer func() {
 		if t.Failed() {

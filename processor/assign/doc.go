@@ -16,8 +16,8 @@
 // Let w be the workers of a member and W those of all. Of n tasks a member gets n·w/W, rounded up or down, both
 // over all tasks and within each sub-topology; so neither the total nor a heavy sub-topology piles up anywhere. Both
 // roundings can always be met at once (controlled rounding of a matrix), and among all assignments that meet them
-// [Place] picks one that moves the fewest running tasks and then uses the nearest state: see flow.go and sticky.go.
-// That is the target.
+// [Place] picks one that moves the fewest tasks, then what is under way already, and then uses the nearest state: see
+// target.go, flow.go and sticky.go. That is the target.
 //
 // # State
 //
@@ -26,7 +26,7 @@
 // once where that is soonest, at a standby if there is one, be it beyond its share; then it moves like any other
 // (idle.go). Each hand-over that is done leaves one less to do, and a warm-up in progress counts for more than any
 // other state: so the target does not jump, and the group comes to rest. Standbys are spread over racks (KIP-708),
-// sticky and balanced (standby.go).
+// balanced and sticky (standby.go).
 //
 // The functions may be called from any goroutine; they keep nothing.
 package assign

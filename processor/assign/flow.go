@@ -1,189 +1,219 @@
 package assign
 
-import "math"
-
-// Costs of the flow, lexicographic: first meet every member's lower bound, then keep running tasks where they are,
-// then use state, the nearest first. Each exceeds what all edges of a path can cost that are below it: a path has no
-// more edges than there are members and sub-topologies.
+// Costs of the flow, lexicographic: first as few tasks as possible move, then those under way get where they are bound,
+// then of a task that runs and one that could start in its place the first stays, then state is used, the nearest
+// first. Each exceeds what all edges of a path can cost that are below it, be there 2^14 nodes on it.
 const (
-	costBound   = -(1 << 56)
-	costRunning = -(1 << 34)
+	costMove  = 1 << 44
+	costUnder = 1 << 28
+	costStay  = 1 << 13
 )
 
 // worth is what state of this standing counts for in the flow: a good deal more than the next.
 func (s standing) worth() int64 { return 1 << (2 * s) }
 
-// balance decides how many tasks of each sub-topology each member gets: counts[s][i].
-//
-// The fair share of member i of sub-topology s is n(s)·w(i)/W. Everybody gets it rounded down; what remains, at most
-// one more per member and sub-topology, is a flow from the sub-topologies to the members, in which a member takes no
-// more and no less than its fair share of everything, rounded. An integral solution always exists since the fractions
-// themselves are one. Edges over which a running task could stay have a negative cost, so the cheapest flow moves the
-// fewest. A greedy choice per sub-topology was rejected: it either misses the total or moves tasks back and forth.
-func (c *cluster) balance() [][]int {
-	counts := make([][]int, len(c.subs))
-	floors := make([]int64, len(c.members)) // what a member has got over all sub-topologies so far
-	g := newGraph(len(c.subs) + len(c.members) + 2)
-	source, sink := len(c.subs)+len(c.members), len(c.subs)+len(c.members)+1
-	type extra struct{ s, i, edge int }
-	var extras []extra
-	for s, sub := range c.subs {
-		counts[s] = make([]int, len(c.members))
-		left := int64(sub.len())
-		for i := range c.members {
-			floor := int64(sub.len()) * c.members[i].weight() / c.weights
-			counts[s][i] = int(floor)
-			floors[i] += floor
-			left -= floor
-		}
-		costs := c.costs(sub, counts[s])
-		for i := range c.members {
-			if int64(sub.len())*c.members[i].weight()%c.weights != 0 {
-				extras = append(extras, extra{s, i, g.edge(s, len(c.subs)+i, 1, costs[i])})
-			}
-		}
-		g.edge(source, s, left, 0)
-	}
-	for i := range c.members {
-		share := int64(len(c.tasks)) * c.members[i].weight()
-		lower := share/c.weights - floors[i]
-		g.edge(len(c.subs)+i, sink, lower, costBound)
-		if share%c.weights != 0 {
-			g.edge(len(c.subs)+i, sink, 1, 0)
-		}
-	}
-	g.run(source, sink)
-	for _, e := range extras {
-		if g.edges[e.edge].capacity == 0 {
-			counts[e.s][e.i]++
-		}
-	}
-	return counts
+// shares is how many tasks of a sub-topology each member gets, and what else the flow has decided.
+type shares struct {
+	counts []int
+	stays  []int       // how many of those that a member runs stay, but for those in fixed
+	fixed  map[int]int // where a task goes that is under way, or that nobody runs but somebody could start at once
 }
 
-// costs says for each member what it would be worth to give it one task more of a sub-topology than floors: a task
-// that it runs could stay, or one that nobody runs, or whose owner has to give up some, could go to where its state is.
-func (c *cluster) costs(sub span, floors []int) []int64 {
-	running := make([]int, len(c.members))
-	near := make([][standings]int, len(c.members))
-	elsewhere := make([]standing, len(c.members)) // the nearest that others are to a member's tasks
-	for t := sub.from; t < sub.to; t++ {
-		if i := c.owner[t]; i >= 0 {
-			running[i]++
+// network is the flow from the tasks to the members.
+//
+//	run at i ────────────┬──────── stay ─────────┐
+//	                     ▼                       ▼       ┌──► share rounded down ──► sink
+//	all others ──► pool of the ──────────► cell: sub-   ─┤
+//	               sub-topology            topology at i └──► one more ──► member i ──► share rounded down ──► sink
+//	                     ▲                       ▲                                 └──► one more ────────────► sink
+//	under way, or ───────┴── go where they ──────┘
+//	could start at once      shall
+//
+// Everybody gets the fair share n·w/W of each sub-topology, rounded down or up, and of all tasks. An integral solution
+// always exists since the fractions themselves are one. A greedy choice per sub-topology was rejected: it either misses
+// the total or moves tasks back and forth. What a member runs and what fits its share rounded down stays in any case,
+// and is left out, unless a task under way could start in its place.
+type network struct {
+	*graph
+	c            *cluster
+	source, sink int
+	bound        []int  // see underWay
+	apart        []bool // the tasks that have nodes of their own
+	subs         []cells
+}
+
+// cells are the nodes and edges of a sub-topology, by member.
+type cells struct {
+	span
+	pool    int
+	nodes   []int
+	floors  []int  // the shares, rounded down
+	running []int  // but for those under way
+	kept    []int  // those of running that are left out
+	wanted  []bool // somebody hands a task over to the member, and it can start it at once
+	stays   []int  // the edge of those that stay besides kept; -1: none
+	more    []int  // the edge of one more than the share rounded down; -1: none
+	choices []choice
+}
+
+// choice is an edge that leads a task to a member.
+type choice struct{ task, member, edge int }
+
+// balance decides how many tasks of each sub-topology each member gets.
+func (c *cluster) balance() []shares {
+	n := network{
+		c: c, graph: newGraph(len(c.members) + 3), bound: c.underWay(), apart: make([]bool, len(c.tasks)),
+	}
+	n.source, n.sink = len(c.members), len(c.members)+1
+	more := len(c.members) + 2
+	floors := make([]int64, len(c.members)) // what a member has got over all sub-topologies so far
+	for _, sub := range c.subs {
+		f := n.newCells(sub)
+		n.connect(&f)
+		for i, floor := range f.floors {
+			floors[i] += int64(floor)
+		}
+		n.subs = append(n.subs, f)
+	}
+	left := int64(len(c.tasks))
+	for i := range c.members {
+		share := int64(len(c.tasks)) * c.members[i].weight()
+		n.edge(i, n.sink, share/c.weights-floors[i], 0)
+		left -= share / c.weights
+		if share%c.weights != 0 {
+			n.edge(i, more, 1, 0)
 		}
 	}
+	// No more than this: so a maximum flow fills every share that is rounded down.
+	n.edge(more, n.sink, left, 0)
+	n.run(n.source, n.sink)
+	return n.shares()
+}
+
+// newCells adds the nodes of a sub-topology, and of its tasks those that have edges of their own.
+func (n *network) newCells(sub span) cells {
+	c, members := n.c, len(n.c.members)
+	f := cells{
+		span: sub, pool: n.node(), nodes: make([]int, members), floors: make([]int, members), running: make([]int, members),
+		kept: make([]int, members), wanted: make([]bool, members), stays: make([]int, members), more: make([]int, members),
+	}
+	for i := range f.nodes {
+		f.nodes[i], f.floors[i] = n.node(), int(int64(sub.len())*c.members[i].weight()/c.weights)
+	}
+	var idle int64
 	for t := sub.from; t < sub.to; t++ {
-		if i := c.owner[t]; i >= 0 && running[i] <= floors[i] {
+		switch i := c.owner[t]; {
+		case n.bound[t] != i || i < 0 && c.soonAt(t, nil):
+			n.choose(&f, t)
+		case i >= 0:
+			f.running[i]++
+		default:
+			idle++
+		}
+	}
+	n.edge(n.source, f.pool, idle, 0)
+	return f
+}
+
+// choose adds a task that is under way, or that nobody runs and that could start at once somewhere.
+func (n *network) choose(f *cells, t int) {
+	n.apart[t] = true
+	from := n.node()
+	n.edge(n.source, from, 1, 0)
+	n.edge(from, f.pool, 1, 0)
+	owner := n.c.owner[t]
+	if owner >= 0 {
+		e := n.edge(from, f.nodes[owner], 1, -costMove-costStay)
+		f.choices = append(f.choices, choice{t, owner, e})
+	}
+	for k := range n.c.holders[t] {
+		h := &n.c.holders[t][k]
+		var gain int64
+		if h.member == n.bound[t] {
+			gain += costUnder
+		}
+		if owner < 0 && n.c.soonAt(t, h) {
+			gain += costMove
+		}
+		if gain > costMove {
+			f.wanted[h.member] = true
+		}
+		if gain > 0 {
+			e := n.edge(from, f.nodes[h.member], 1, -gain-h.standing.worth())
+			f.choices = append(f.choices, choice{t, h.member, e})
+		}
+	}
+}
+
+// connect adds the edges between the nodes of a sub-topology, the members and the sink.
+func (n *network) connect(f *cells) {
+	for i, floor := range f.floors {
+		if !f.wanted[i] {
+			f.kept[i] = min(f.running[i], floor)
+		}
+	}
+	near, elsewhere := n.near(f)
+	for i, floor := range f.floors {
+		f.stays[i], f.more[i] = -1, -1
+		n.edge(f.nodes[i], n.sink, int64(floor-f.kept[i]), 0)
+		if int64(f.len())*n.c.members[i].weight()%n.c.weights != 0 {
+			f.more[i] = n.edge(f.nodes[i], i, 1, 0)
+		}
+		n.edge(f.pool, f.nodes[i], int64(f.len()), 0)
+		for at := stale; at < standings; at++ {
+			if near[i][at] > 0 {
+				n.edge(f.pool, f.nodes[i], int64(near[i][at]), -at.worth())
+			}
+		}
+		if beyond := int64(f.running[i] - f.kept[i]); beyond > 0 {
+			from := n.node()
+			n.edge(n.source, from, beyond, 0)
+			f.stays[i] = n.edge(from, f.nodes[i], beyond, -costMove-costStay)
+			n.edge(from, f.pool, beyond, -elsewhere[i].worth()) // rather from where others are near
+		}
+	}
+}
+
+// near counts for each member the tasks that it could take over from the pool, by its standing. elsewhere is the
+// nearest that others are to the tasks that a member may have to give up.
+func (n *network) near(f *cells) (near [][standings]int, elsewhere []standing) {
+	near, elsewhere = make([][standings]int, len(f.nodes)), make([]standing, len(f.nodes))
+	for t := f.from; t < f.to; t++ {
+		i := n.c.owner[t]
+		if n.apart[t] || i >= 0 && f.running[i] == f.kept[i] {
 			continue
 		}
-		for _, h := range c.holders[t] {
+		for _, h := range n.c.holders[t] {
 			near[h.member][h.standing]++
-			if i := c.owner[t]; i >= 0 {
+			if i >= 0 {
 				elsewhere[i] = max(elsewhere[i], h.standing)
 			}
 		}
 	}
-	costs := make([]int64, len(c.members))
-	for i := range c.members {
-		have := running[i]
-		if have > floors[i] {
-			costs[i] = costRunning + elsewhere[i].worth() // of two that could give a task up, it is who has begun to
-			continue
-		}
-		for at := standings - 1; at > without; at-- {
-			if have += near[i][at]; have > floors[i] {
-				costs[i] = -at.worth()
-				break
+	return near, elsewhere
+}
+
+// shares reads what has flowed.
+func (n *network) shares() []shares {
+	all := make([]shares, len(n.subs))
+	for s := range n.subs {
+		f := &n.subs[s]
+		stays, fixed := make([]int, len(f.nodes)), make(map[int]int)
+		for i := range f.floors {
+			stays[i] = f.kept[i]
+			if f.stays[i] >= 0 {
+				stays[i] += int(n.sent(f.stays[i]))
+			}
+			if f.more[i] >= 0 {
+				f.floors[i] += int(n.sent(f.more[i]))
 			}
 		}
-	}
-	return costs
-}
-
-// graph is a small min-cost max-flow: along all shortest paths at a time, since there are few different costs. The
-// flows here are at most members × sub-topologies.
-type graph struct {
-	edges []flowEdge // an edge and its reverse lie side by side: e and e^1
-	out   [][]int
-	dist  []int64
-	next  []int  // the edge of a node that is tried next, while paths of one length are looked for
-	on    []bool // the node is queued, or on the path
-}
-
-type flowEdge struct {
-	to       int
-	capacity int64
-	cost     int64
-}
-
-func newGraph(nodes int) *graph { return &graph{out: make([][]int, nodes)} }
-
-func (g *graph) edge(from, to int, capacity, cost int64) int {
-	g.edges = append(g.edges, flowEdge{to, capacity, cost}, flowEdge{from, 0, -cost})
-	e := len(g.edges) - 2
-	g.out[from] = append(g.out[from], e)
-	g.out[to] = append(g.out[to], e+1)
-	return e
-}
-
-// run sends as much as possible from source to sink, at the least cost. Costs are negative but the graph has no cycles
-// at the start, so there is no negative cycle, and cheapest paths never create one.
-func (g *graph) run(source, sink int) {
-	g.dist, g.next, g.on = make([]int64, len(g.out)), make([]int, len(g.out)), make([]bool, len(g.out))
-	for g.measure(source); g.dist[sink] < math.MaxInt64; g.measure(source) {
-		clear(g.next)
-		for sent := int64(1); sent > 0; {
-			sent = g.push(source, sink, math.MaxInt64)
-		}
-	}
-}
-
-// measure finds the cheapest way to every node.
-func (g *graph) measure(source int) {
-	for n := range g.dist {
-		g.dist[n] = math.MaxInt64
-	}
-	g.dist[source] = 0
-	queue := []int{source}
-	for len(queue) > 0 {
-		n := queue[0]
-		queue = queue[1:]
-		g.on[n] = false
-		for _, e := range g.out[n] {
-			to, d := g.edges[e].to, g.dist[n]+g.edges[e].cost
-			if g.edges[e].capacity == 0 || d >= g.dist[to] {
-				continue
-			}
-			g.dist[to] = d
-			if !g.on[to] {
-				g.on[to] = true
-				queue = append(queue, to)
+		for _, ch := range f.choices {
+			if n.sent(ch.edge) > 0 {
+				fixed[ch.task] = ch.member
 			}
 		}
+		all[s] = shares{f.floors, stays, fixed}
 	}
-}
-
-// push sends up to limit from n to the sink over cheapest ways, and returns how much arrived. Ways without cost lead
-// forth and back, so a node that is on the path is left out; what that misses, the next measure finds.
-func (g *graph) push(n, sink int, limit int64) int64 {
-	if n == sink {
-		return limit
-	}
-	g.on[n] = true
-	var sent int64
-	for ; g.next[n] < len(g.out[n]); g.next[n]++ {
-		e := g.out[n][g.next[n]]
-		edge := &g.edges[e]
-		if edge.capacity == 0 || g.on[edge.to] || g.dist[edge.to] != g.dist[n]+edge.cost {
-			continue
-		}
-		got := g.push(edge.to, sink, min(limit-sent, edge.capacity))
-		edge.capacity -= got
-		g.edges[e^1].capacity += got
-		if sent += got; sent == limit {
-			break
-		}
-	}
-	g.on[n] = false
-	return sent
+	return all
 }

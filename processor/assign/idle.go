@@ -4,10 +4,11 @@ import "cmp"
 
 // startIdle decides where tasks with state that nobody runs start: where that is soonest. If the target cannot start a
 // task at once and somebody else can, that one gets it, also beyond its share: the target then warms up meanwhile. It
-// enters them as owners, and reports whether one of them is not the target.
-func (c *cluster) startIdle(target []int) (beyond bool) {
+// enters them as owners. For the next call the target is as near as for this one, which has counted such a task as one
+// that moves.
+func (c *cluster) startIdle(target []int) {
 	if c.MaxWarmups <= 0 {
-		return false // a task would move back cold
+		return // a task would move back cold
 	}
 	load := make([]int, len(c.members))
 	var idle []int
@@ -25,9 +26,29 @@ func (c *cluster) startIdle(target []int) (beyond bool) {
 		i := c.soonest(t, target[t], load)
 		c.owner[t] = i
 		load[i]++
-		beyond = beyond || i != target[t]
 	}
-	return beyond
+}
+
+// soonAt reports whether a task that nobody runs starts at a member if it is the target, and not elsewhere; for nil,
+// whether there is any such member, so that the task moves once more if its target is another one.
+func (c *cluster) soonAt(t int, h *holder) bool {
+	if !c.stateful[t] || c.MaxWarmups <= 0 {
+		return false
+	}
+	ready, open, lag := false, false, int64(unknownLag)
+	for _, other := range c.holders[t] {
+		ready = ready || other.ready()
+		if other.open {
+			open, lag = true, min(lag, other.lag)
+		}
+	}
+	switch {
+	case h == nil:
+		return ready || open
+	case ready:
+		return h.ready()
+	}
+	return open && (h.lag < lag || h.open && h.lag == lag)
 }
 
 // soonest returns the member that can start a task first. Whoever has caught up is as good as any other who has; of

@@ -36,11 +36,15 @@ type Placement struct {
 	Waiting int
 }
 
-// Place distributes the tasks among the members, with standbys and warm-ups. All members must run one topology, see
-// [Admit]; the only error is a *MixedTopologyError. Without members the result is empty.
+// Place distributes the tasks among the members, with standbys and warm-ups. From call to call no more tasks leave their
+// owners than have to from the first one on, as long as members neither come nor go; the one exception is a task whose
+// new owner falls behind after the old one has let go of it: it starts where that is sooner, and moves once more.
 //
-//	claims ──► target ──► idle tasks start where ──► target of ──► who waits for ──► standbys
-//	           balanced   that is soonest            those          its warm-up
+// All members must run one topology, see [Admit]; the only error is a *MixedTopologyError. Without members the result
+// is empty.
+//
+//	claims ──► target ──► idle tasks start where ──► who waits for ──► standbys
+//	           balanced   that is soonest            its warm-up
 func Place(tasks []record.TaskID, members []Member, o Options) (Placement, error) {
 	if mixed := sameTopology(members); mixed != nil {
 		return Placement{}, mixed
@@ -50,9 +54,7 @@ func Place(tasks []record.TaskID, members []Member, o Options) (Placement, error
 		return c.placement(nil, nil, nil), nil
 	}
 	target := c.target()
-	if c.startIdle(target) {
-		target = c.target() // what the group strives for once those run: the next rebalance will find the same
-	}
+	c.startIdle(target)
 	active, warmups, waiting := c.warmUp(target)
 	copies := c.standbys(active, warmups)
 	for t, i := range active {

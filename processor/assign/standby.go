@@ -4,11 +4,19 @@ import "slices"
 
 // standbys places the copies of each task's state: for each task with state as many members as the options say, neither
 // its owner nor who warms up for it, and fewer if there are no more. They are spread over the values of the rack tags,
-// stay where they are, and are balanced, in this order.
+// are balanced, and stay where they are, in this order.
 //
 // Copies have to stay put even more than tasks, since a new one reads the whole state. So first all stay that may, then
-// the others are placed, and only then some move that are too many somewhere. None of that undoes what a call before
-// has done: copies move to be spread better, or to be balanced better and spread no worse. So it comes to rest.
+// the others are placed, and only then some move: those of a task that are spread worse than they could be, and those
+// that are too many somewhere. None of that undoes what a call before has done: copies move to be spread better, or to
+// be balanced better and spread no worse. So a call that finds what the one before has asked for changes nothing.
+//
+// Balanced means that no copy, nor any chain of them, can move and make the loads more even (standby_level.go). A
+// share of the copies is not always possible, for nobody has a copy of what it runs: a member that runs nearly all
+// tasks has next to none. Let k be the copies of each of n tasks, and let m members be of equal weight, without tags. If nobody
+// runs more than m-k times its share of these tasks, n/m, then everybody gets n·k/m copies, rounded up or down: any
+// members together have room enough beside what they run (Hall's theorem). With k = m-1 a copy is everywhere but at the
+// owner, so that the copies are as even as the tasks.
 func (c *cluster) standbys(active, warmups []int) [][]int {
 	if c.StandbyReplicas <= 0 {
 		return nil
@@ -21,6 +29,9 @@ func (c *cluster) standbys(active, warmups []int) [][]int {
 		for len(s.copies[t]) < s.wanted[t] {
 			s.add(t)
 		}
+	}
+	for t := range s.copies {
+		s.respread(t)
 	}
 	s.level()
 	for t := range s.copies {
@@ -35,15 +46,15 @@ type standbyPlacer struct {
 	copies          [][]int // by task, the members
 	wanted          []int   // by task, how many
 	load            []int   // by member, how many copies
-	floors, caps    []int   // by member, its share of all copies, rounded down and up
+	caps            []int   // by member, its share of all copies, rounded up
+	at              [][]int // by member, the tasks it has copies of; while they are leveled
 	tags            [][]int // by member and rack tag, a number for the value; 0: it has none
 }
 
 func newStandbyPlacer(c *cluster, active, warmups []int) *standbyPlacer {
 	s := &standbyPlacer{
 		c: c, active: active, warmups: warmups, copies: make([][]int, len(c.tasks)), wanted: make([]int, len(c.tasks)),
-		load: make([]int, len(c.members)), floors: make([]int, len(c.members)), caps: make([]int, len(c.members)),
-		tags: make([][]int, len(c.members)),
+		load: make([]int, len(c.members)), caps: make([]int, len(c.members)), tags: make([][]int, len(c.members)),
 	}
 	var all int64
 	for t := range c.tasks {
@@ -64,8 +75,7 @@ func newStandbyPlacer(c *cluster, active, warmups []int) *standbyPlacer {
 		values[k] = make(map[string]int)
 	}
 	for i := range c.members {
-		share := all * c.members[i].weight()
-		s.floors[i], s.caps[i] = int(share/c.weights), int((share+c.weights-1)/c.weights)
+		s.caps[i] = int((all*c.members[i].weight() + c.weights - 1) / c.weights)
 		s.tags[i] = make([]int, len(c.RackTags))
 		for k, key := range c.RackTags {
 			if value, ok := c.members[i].Tags[key]; ok {
@@ -84,13 +94,14 @@ func (s *standbyPlacer) allowed(t, i int) bool {
 	return i != s.active[t] && i != s.warmups[t] && !slices.Contains(s.copies[t], i) && !s.c.members[i].Leaving
 }
 
-// spread is by how many tags a member differs from the owner of a task and from the given copies of it.
-func (s *standbyPlacer) spread(t, i int, copies []int) int {
+// spread is by how many tags a member differs from the owner of a task and from the given copies of it, but for the
+// one at the member but.
+func (s *standbyPlacer) spread(t, i int, copies []int, but int) int {
 	n := 0
 	for k, value := range s.tags[i] {
 		differs := value != 0 && value != s.tags[s.active[t]][k]
 		for _, j := range copies {
-			differs = differs && (j == i || value != s.tags[j][k])
+			differs = differs && (j == i || j == but || value != s.tags[j][k])
 		}
 		if differs {
 			n++
@@ -99,36 +110,66 @@ func (s *standbyPlacer) spread(t, i int, copies []int) int {
 	return n
 }
 
-// stay keeps the copies that are there, if no others would be spread better over the racks.
+// stay keeps the copies that are there.
 func (s *standbyPlacer) stay(t int) {
-	var now []int
 	for _, h := range s.c.holders[t] {
-		if h.open && s.allowed(t, h.member) && len(now) < s.wanted[t] {
-			now = append(now, h.member)
+		if h.open && s.allowed(t, h.member) && len(s.copies[t]) < s.wanted[t] {
+			s.copies[t] = append(s.copies[t], h.member)
+			s.load[h.member]++
 		}
 	}
-	if len(now) == 0 {
+}
+
+// respread chooses other copies of a task if they are spread better over the racks than those that it has. How well
+// that is possible follows from the tags alone, so that a later call finds no reason to choose again.
+func (s *standbyPlacer) respread(t int) {
+	have := s.spreadOf(t, s.copies[t])
+	if have == len(s.c.RackTags)*s.wanted[t] {
 		return
 	}
-	if len(s.c.RackTags) > 0 {
-		have, best := 0, 0
-		for n, i := range now {
-			have += s.spread(t, i, now[:n])
-		}
-		var ideal []int
-		for range now {
-			i := s.choose(t, ideal, nil)
-			best += s.spread(t, i, ideal)
-			ideal = append(ideal, i)
-		}
-		if have < best {
-			now = ideal
-		}
+	var best []int
+	for range s.copies[t] {
+		best = append(best, s.widest(t, best))
 	}
-	s.copies[t] = now
-	for _, i := range now {
+	if have >= s.spreadOf(t, best) {
+		return
+	}
+	for _, i := range s.copies[t] {
+		s.load[i]--
+	}
+	var near []int
+	for range s.copies[t] {
+		near = append(near, s.choose(t, near, nil))
+	}
+	if s.spreadOf(t, near) >= s.spreadOf(t, best) { // of several tags it may take the wrong ones first
+		best = near
+	}
+	s.copies[t] = best
+	for _, i := range best {
 		s.load[i]++
 	}
+}
+
+// spreadOf is over how many values of the tags copies are, besides those of the owner.
+func (s *standbyPlacer) spreadOf(t int, copies []int) (n int) {
+	for k, i := range copies {
+		n += s.spread(t, i, copies[:k], i)
+	}
+	return n
+}
+
+// widest returns the first of the members that spread the copies of a task most.
+func (s *standbyPlacer) widest(t int, copies []int) int {
+	best, most := -1, -1
+	for i := range s.c.members {
+		if i == s.active[t] || i == s.warmups[t] || slices.Contains(copies, i) {
+			continue
+		}
+		if n := s.spread(t, i, copies, i); n > most {
+			best, most = i, n
+		}
+	}
+	return best
 }
 
 // add places one more copy.
@@ -155,7 +196,7 @@ func (s *standbyPlacer) choose(t int, copies []int, may func(i int) bool) int {
 			may != nil && !may(i) {
 			continue
 		}
-		spread := s.spread(t, i, copies)
+		spread := s.spread(t, i, copies, i)
 		if best < 0 || spread > bestSpread || spread == bestSpread && s.better(i, best, near) {
 			best, bestSpread = i, spread
 		}
@@ -172,40 +213,4 @@ func (s *standbyPlacer) better(a, b int, near []standing) bool {
 		return near[a] > near[b]
 	}
 	return s.c.compareLoad(s.load, a, b) < 0
-}
-
-// level takes copies from members that have more than their share, and then gives some to those that have less.
-func (s *standbyPlacer) level() {
-	roomy := func(i int) bool { return s.load[i] < s.caps[i] }
-	for t := range s.copies {
-		for n, i := range s.copies[t] {
-			if s.load[i] <= s.caps[i] {
-				continue
-			}
-			if to := s.choose(t, s.copies[t], roomy); to >= 0 {
-				s.move(t, n, to)
-			}
-		}
-	}
-	for low := range s.load {
-		for t := 0; t < len(s.copies) && s.load[low] < s.floors[low]; t++ {
-			for n, i := range s.copies[t] {
-				if s.load[i] > s.floors[i] && s.allowed(t, low) && s.move(t, n, low) {
-					break
-				}
-			}
-		}
-	}
-}
-
-// move moves the n-th copy of a task to another member, unless it would be spread worse there.
-func (s *standbyPlacer) move(t, n, to int) bool {
-	from, others := s.copies[t][n], slices.Delete(slices.Clone(s.copies[t]), n, n+1)
-	if s.spread(t, to, others) < s.spread(t, from, others) {
-		return false
-	}
-	s.copies[t][n] = to
-	s.load[from]--
-	s.load[to]++
-	return true
 }

@@ -2,40 +2,36 @@ package assign
 
 import "slices"
 
-// target says for each task who shall run it when every hand-over is done.
-func (c *cluster) target() []int {
-	target := make([]int, len(c.tasks))
-	counts := c.balance()
-	for s, sub := range c.subs {
-		c.pick(sub, counts[s], target[sub.from:sub.to])
-	}
-	return target
-}
-
-// pick picks the tasks of one sub-topology for each member, given how many each gets: what runs stays, then state is
+// pick picks the tasks of one sub-topology for each member, given how many each gets: what stays stays, then state is
 // used as far as a matching goes, the nearest first, then the rest fills up by partition.
-func (c *cluster) pick(sub span, counts, target []int) {
-	m := matching{c: c, sub: sub, target: target, room: slices.Clone(counts), surplus: make([]int, len(counts))}
-	for t := sub.from; t < sub.to; t++ {
-		if i := c.owner[t]; i >= 0 {
-			m.room[i]--
-		}
-	}
-	for i, room := range m.room {
-		m.room[i], m.surplus[i] = max(room, 0), max(-room, 0)
+func (c *cluster) pick(sub span, sh shares, target []int) {
+	m := matching{c: c, sub: sub, target: target, room: slices.Clone(sh.counts), surplus: make([]int, len(sh.counts))}
+	for i, n := range sh.stays {
+		m.room[i] -= n
+		m.surplus[i] -= n
 	}
 	// Tasks that nobody runs come first: those that run can wait.
 	var movable []int
 	for t := sub.from; t < sub.to; t++ {
-		target[t-sub.from] = -1
-		if c.owner[t] < 0 {
+		i, fixed := sh.fixed[t]
+		switch {
+		case fixed:
+			target[t-sub.from] = i
+			m.room[i]--
+			continue
+		case c.owner[t] >= 0:
+			m.surplus[c.owner[t]]++
+		default:
 			movable = append(movable, t)
 		}
+		target[t-sub.from] = -1
 	}
 	for t := sub.from; t < sub.to; t++ {
-		if i := c.owner[t]; i >= 0 && m.surplus[i] == 0 {
+		if i := c.owner[t]; i < 0 || target[t-sub.from] >= 0 {
+			continue
+		} else if m.surplus[i] == 0 {
 			target[t-sub.from] = i
-		} else if i >= 0 {
+		} else {
 			movable = append(movable, t)
 		}
 	}
