@@ -28,7 +28,7 @@ func TestQueries(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			events := Generate(1, 3000, tt.outOfOrder)
+			events := Generate(1, 4000, tt.outOfOrder)
 			for _, q := range queries {
 				t.Run(q.Name, func(t *testing.T) {
 					want, err := expected(q, events)
