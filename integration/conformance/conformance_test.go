@@ -78,10 +78,11 @@ func planOf(t *testing.T, c *cases.Case, opts ...topology.BuilderOption) string 
 	t.Helper()
 	b, err := cases.Build(c, opts...)
 	if err != nil {
-		require.IsType(t, &cases.UnknownError{}, err)
+		var unknown *cases.UnknownError
+		require.ErrorAs(t, err, &unknown)
 		return ""
 	}
-	plan, err := b.Builder.Build()
+	plan, err := b.Build()
 	if err != nil {
 		return ""
 	}
