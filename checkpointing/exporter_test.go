@@ -104,7 +104,7 @@ func TestExporterBuildsOnTheBase(t *testing.T) {
 // waitForBeside returns when the full snapshot beside an increment, if any, is stored: then its cut is released.
 func waitForBeside(t *testing.T, _ *Exporter, f *fakeTask) {
 	t.Helper()
-	require.Eventually(t, func() bool { return f.held.Load() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.held.Load() == 0 }, time.Minute, time.Millisecond)
 }
 
 func TestExporterIsFullWhenItMustBe(t *testing.T) {

@@ -213,10 +213,12 @@ func busyTopology(in, out string) *topology.Builder {
 
 // The broker goes away and comes back: a failure that time mends.
 func TestBadTransientFailure(t *testing.T) {
+	t.Parallel()
 	c := broker.StartPrivate(t)
 	s := newScenario(t, c)
 	cfg := s.config()
-	cfg.RetryTimeout, cfg.ConnectTimeout = 500*time.Millisecond, 300*time.Millisecond
+	// Enough to start on a busy machine.
+	cfg.RetryTimeout, cfg.ConnectTimeout = 2*time.Second, time.Second
 	if c.Real() { // its coordinators take a while to load
 		cfg.RetryTimeout, cfg.ConnectTimeout = 3*time.Second, 2*time.Second
 	}

@@ -20,7 +20,7 @@ import (
 // the remedy, that nothing is lost, and that nothing hangs.
 
 // badPatience bounds every wait of these tests.
-const badPatience = 30 * time.Second
+const badPatience = time.Minute
 
 // app is an App inside the test process, with its log.
 type app struct {

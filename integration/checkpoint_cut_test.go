@@ -119,17 +119,7 @@ func (c *cut) start(name, out string, partitions int32, instances int, to storag
 func (c *cut) runOriginal() {
 	const few, many = 3, 40
 	apps := c.start(c.app, c.out, 4, 3, c.to)
-	eventually(c.t, "all tasks in three instances", func() bool {
-		sum := 0
-		for _, a := range apps {
-			s, err := a.app.Status(c.t.Context())
-			if err != nil || s.Running == 0 {
-				return false
-			}
-			sum += s.Running
-		}
-		return sum == 12
-	})
+	awaitSettled(c.t, 12, apps...)
 	moments := make(map[int]bool)
 	for range 1 + c.r.IntN(few) {
 		moments[c.r.IntN(many)] = true
@@ -143,7 +133,7 @@ func (c *cut) runOriginal() {
 		c.feed(1 + c.r.IntN(80))
 	}
 	made.Wait()
-	// Tasks that were still being handed over may have declined all of them.
+	// Should the machine be so busy that a session ended, tasks that moved may have declined all of them.
 	for until := time.Now().Add(badPatience); len(c.locations) == 0; {
 		require.True(c.t, time.Now().Before(until), "no checkpoint was made")
 		c.feed(10)

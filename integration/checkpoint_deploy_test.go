@@ -27,9 +27,7 @@ func TestRollingDeployOfCheckpoints(t *testing.T) {
 		return s.run(repartitionTopology(s.in, s.out), cfg)
 	}
 	apps := []*app{start(0, false), start(1, false)}
-	for _, a := range apps {
-		a.awaitTasks(4)
-	}
+	awaitSettled(t, 8, apps...)
 	stop := s.load()
 	for _, on := range []bool{true, false} {
 		for i := range apps {

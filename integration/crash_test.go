@@ -45,6 +45,7 @@ func TestKill9(t *testing.T) {
 // An instance sleeps for longer than its session; another takes its tasks over; then it wakes up in the middle of what
 // it was doing: a zombie.
 func TestZombie(t *testing.T) {
+	t.Parallel()
 	s := newScenario(t, broker.Start(t))
 	dir := t.TempDir()
 	a, b := s.start("a", dir), s.start("b", dir)
@@ -66,6 +67,7 @@ func TestZombie(t *testing.T) {
 
 // A machine is lost with its state: the other instance restores from the changelog.
 func TestStateDirectoryLost(t *testing.T) {
+	t.Parallel()
 	s := newScenario(t, broker.Start(t))
 	a := s.start("a", t.TempDir())
 	a.awaitRunning()

@@ -111,9 +111,7 @@ func TestInputGrowsStateful(t *testing.T) {
 
 	cfgA.IgnoreAddedPartitions, cfgB.IgnoreAddedPartitions = true, true
 	a, b = s.run(build(), cfgA), s.run(build(), cfgB)
-	a.awaitRunning()
-	b.awaitRunning()
-	awaitTotal(t, 3, a, b)
+	awaitSettled(t, 3, a, b)
 	ends := s.cluster.EndOffsets(t, s.in)
 	eventually(t, "what is in the partitions of before is processed", func() bool {
 		committed := s.cluster.CommittedOffsets(t, s.app)

@@ -208,6 +208,7 @@ func TestQueriesAreRoutedThroughRebalances(t *testing.T) {
 		a.unserved.Load())
 	require.Positive(t, a.remote.Load())
 
+	awaitSettled(t, int(s.partitions), instances[0].app, instances[1].app, instances[2].app)
 	ctx, position := t.Context(), s.position(s.sent)
 	for n := range a.readers {
 		counts := a.readers[n].Load().AtLeast(position)
@@ -298,13 +299,13 @@ func (s *scenario) checkMetadata(instances []*served, client *tidemark.QueryClie
 // A standby answers in the place of an owner that is gone, if it may.
 func TestStandbyAnswersForItsOwner(t *testing.T) {
 	s := newScenario(t, broker.Start(t))
-	s.session = 30 * time.Second // nobody takes over
+	s.session = 5 * time.Minute // nobody takes over
 	standbys := func(c *tidemark.Config) { c.StandbyReplicas = 1 }
 	one := s.serve(standbys)
 	one.awaitTasks(int(s.partitions))
 	s.send(2 * s.keys)
 	two := s.serve(standbys)
-	two.awaitRunning()
+	awaitSettled(t, int(s.partitions), one.app, two.app) // and both own some
 	ctx := t.Context()
 	counts := tidemark.Query[string, int64](one.app.app, "counts").AtLeast(s.position(s.sent))
 	for k := range s.keys {

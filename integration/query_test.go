@@ -93,7 +93,7 @@ func TestQuery(t *testing.T) {
 	// Another instance takes half of the partitions: each answers for its own, and says what it has not got.
 	cfg := s.config()
 	two := s.run(s.queried(), cfg)
-	two.awaitRunning()
+	awaitSettled(t, int(s.partitions), one, two)
 	eventually(t, "the two share the keys", func() bool {
 		n, keys := total(ctx, t, one, two)
 		_, half := total(ctx, t, two)

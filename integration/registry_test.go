@@ -36,6 +36,7 @@ func clickTopology(s *scenario, clicks serde.Serde[registryClick]) *topology.Bui
 // A registry that is away stops the application, and no handler: whatever they let pass, every record is there once it
 // is back, exactly once, also after a restart that restores the store.
 func TestSchemaRegistryAway(t *testing.T) {
+	t.Parallel()
 	s := onePartition(t, broker.Start(t))
 	door := schemaregistry.Start(t)
 	made := func(timeout time.Duration) serde.Serde[registryClick] {

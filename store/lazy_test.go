@@ -106,7 +106,7 @@ func (s *shelf) entries(ctx context.Context) iter.Seq2[store.Entry, error] {
 // open opens a set on the snapshot.
 func (s *shelf) open(t *testing.T, specs ...store.Spec) *bench {
 	t.Helper()
-	b := &bench{t: t, budget: store.NewBudget(0), dir: filepath.Join(t.TempDir(), "0_3"), nowMs: 1_000_000}
+	b := &bench{t: t, budget: smallBudget(), dir: filepath.Join(t.TempDir(), "0_3"), nowMs: 1_000_000}
 	b.lazy = s.lazy(b.dir)
 	b.reopen(specs...)
 	b.epoch = s.checkpoint.Epoch
@@ -560,7 +560,7 @@ func TestLazyOtherStores(t *testing.T) {
 	}
 	require.NoError(t, b.Close(false))
 
-	other := &bench{t: t, budget: store.NewBudget(0), dir: filepath.Join(t.TempDir(), "0_3")}
+	other := &bench{t: t, budget: smallBudget(), dir: filepath.Join(t.TempDir(), "0_3")}
 	_, err := store.OpenSet(t.Context(), store.SetConfig{
 		Dir: other.dir, Specs: []store.Spec{counts("c")}, Lazy: s.lazy(other.dir),
 	})

@@ -22,7 +22,7 @@ func timedWith(t *testing.T, inMemory bool, seed uint64) storetest.Timed {
 		return func(t *testing.T, specs []store.Spec, context *store.Context) *store.Set {
 			t.Helper()
 			set, err := store.OpenSet(t.Context(), store.SetConfig{
-				Dir: dir(t), Specs: specs, Context: context, CachingEnabled: true,
+				Dir: dir(t), Specs: specs, Context: context, CachingEnabled: true, Budget: smallBudget(),
 			})
 			require.NoError(t, err)
 			return set

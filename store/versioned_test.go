@@ -26,7 +26,7 @@ func TestVersionedModel(t *testing.T) {
 					open := func(t *testing.T, specs []store.Spec, context *store.Context) *store.Set {
 						t.Helper()
 						set, err := store.OpenSet(t.Context(), store.SetConfig{
-							Dir: dir, Specs: specs, Context: context, CachingEnabled: true,
+							Dir: dir, Specs: specs, Context: context, CachingEnabled: true, Budget: smallBudget(),
 						})
 						require.NoError(t, err)
 						return set

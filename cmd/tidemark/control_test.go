@@ -37,7 +37,7 @@ func TestControl(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s, err := app.Status(t.Context())
 		return err == nil && s.Running == 2
-	}, 30*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 
 	at := []string{"--brokers", brokers[0], "--application-id", "orders", "--wait", "30s"}
 	ask := func(args ...string) string {
@@ -54,7 +54,7 @@ func TestControl(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s, err := app.Status(t.Context())
 		return err == nil && s.Checkpoints.Completed >= 4
-	}, 30*time.Second, 20*time.Millisecond, "they are made by themselves now")
+	}, time.Minute, 20*time.Millisecond, "they are made by themselves now")
 	require.JSONEq(t, `{"v":1,"intervalMs":0}`,
 		ask("checkpoint", "configure", "--reset", "--interval", "0", "--output", "json"))
 	refused := func(want string, args ...string) {

@@ -57,7 +57,7 @@ func (s *service) run(id string, b *topology.Builder) (stop func() error) {
 		}
 		st, err := app.Status(s.t.Context())
 		return err == nil && st.Running > 0
-	}, 30*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	return func() error {
 		cancel()
 		return <-ended
@@ -73,7 +73,7 @@ func (s *service) rows(topic string, partitions int32) map[string]int64 {
 	defer client.Close()
 	rows := make(map[string]int64)
 	for len(rows) < 50 {
-		ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 		fetches := client.PollFetches(ctx)
 		cancel()
 		require.NoError(s.t, fetches.Err())
@@ -138,7 +138,7 @@ func TestRestoreAndRescale(t *testing.T) {
 	word := "word-7"
 	want[word]++
 	require.NoError(t, producer.ProduceSync(t.Context(), &kgo.Record{Topic: "in", Value: []byte(word)}).FirstErr())
-	require.Eventually(t, func() bool { return s.rows("orders-counts-changelog", 5)[word] == want[word] }, 20*time.Second,
+	require.Eventually(t, func() bool { return s.rows("orders-counts-changelog", 5)[word] == want[word] }, time.Minute,
 		50*time.Millisecond)
 	require.NoError(t, stop())
 	text = command(t, 0, "savepoint", "rescale", made.Location, "--application-id", "by-number", "--brokers", s.brokers[0],

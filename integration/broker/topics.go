@@ -16,7 +16,7 @@ import (
 
 // Limits of a look at the cluster; past them a test fails instead of hanging.
 const (
-	patience      = 30 * time.Second
+	patience      = time.Minute
 	retryEvery    = 20 * time.Millisecond
 	fetchBytesMax = 8 << 20
 )

@@ -92,7 +92,7 @@ func next(t testing.TB, f *Fetcher) *worker.Fetched {
 	select {
 	case b := <-f.Batches():
 		return b
-	case <-time.After(9 * time.Second):
+	case <-time.After(testPatience):
 		require.FailNow(t, "no batch")
 		return nil
 	}
@@ -514,7 +514,7 @@ func TestFetcherCloses(t *testing.T) {
 	start := time.Now()
 	require.NoError(t, f.Close())
 	require.NoError(t, f.Close())
-	require.Less(t, time.Since(start), time.Second)
+	require.Less(t, time.Since(start), 5*time.Second, "without a timeout")
 }
 
 // TestFetcherConsistent compares with what was written: many partitions moved about at random.

@@ -186,7 +186,7 @@ func (m *groupMember) Lost(err error) {
 // await waits for an assignment of n partitions and returns it and all that came before.
 func (m *groupMember) await(n int) (last []record.TopicPartition, all [][]record.TopicPartition) {
 	m.t.Helper()
-	deadline := time.After(9 * time.Second)
+	deadline := time.After(testPatience)
 	for {
 		select {
 		case last = <-m.assigned:
@@ -207,7 +207,7 @@ func awaitError(t testing.TB, ch <-chan error) error {
 	select {
 	case err := <-ch:
 		return err
-	case <-time.After(9 * time.Second):
+	case <-time.After(testPatience):
 		require.FailNow(t, "nothing happened")
 		return nil
 	}
@@ -255,7 +255,7 @@ func TestGroupStaticMemberComesBack(t *testing.T) {
 		start := time.Now()
 		again := gt.member("a")
 		got, _ := again.await(2)
-		require.Less(t, time.Since(start), 2*time.Second)
+		require.Less(t, time.Since(start), gt.conf.SessionTimeout)
 		require.Equal(t, before, got, "the same assignment")
 		if env.fake != nil {
 			return // kfake rebalances when the subscription's bytes changed; Kafka only when its protocols did
@@ -488,11 +488,11 @@ func TestGroupClosesDuringAJoin(t *testing.T) {
 		a.group.Rejoin("test")
 		<-inside
 		b := gt.member("")
-		require.Eventually(t, func() bool { return b.group.Member().MemberID != "" }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return b.group.Member().MemberID != "" }, testPatience, time.Millisecond)
 		start := time.Now()
 		b.stop()
 		require.NoError(t, awaitError(t, b.ended))
-		require.Less(t, time.Since(start), time.Second)
+		require.Less(t, time.Since(start), gt.conf.SessionTimeout)
 		close(block)
 		a.await(2)
 		require.Empty(t, a.lost)
@@ -508,7 +508,7 @@ func TestGroupClosesWithoutBroker(t *testing.T) {
 	start := time.Now()
 	a.stop()
 	require.NoError(t, awaitError(t, a.ended))
-	require.Less(t, time.Since(start), time.Second)
+	require.Less(t, time.Since(start), gt.conf.SessionTimeout)
 }
 
 func TestGroupConfigIsValidated(t *testing.T) {
@@ -520,7 +520,8 @@ func TestGroupConfigIsValidated(t *testing.T) {
 // TestGroupHeartbeatsOftenWhilePending: who is told that another rebalance is about to come does not sleep through it.
 func TestGroupHeartbeatsOftenWhilePending(t *testing.T) {
 	gt := newGroupTest(t, newFake(t), 2)
-	gt.conf.HeartbeatInterval = 2 * time.Second // five take longer than the test waits
+	// Five take longer than the test waits.
+	gt.conf.HeartbeatInterval, gt.conf.SessionTimeout = 3*time.Second, 30*time.Second
 	beats := make(chan struct{}, 100)
 	gt.env.fake.ControlKey(kmsg.Heartbeat.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
 		gt.env.fake.KeepControl()
@@ -529,7 +530,7 @@ func TestGroupHeartbeatsOftenWhilePending(t *testing.T) {
 	})
 	a := gt.member("", func(m *groupMember, _ *GroupConfig) { m.pending.Store(true) })
 	a.await(2)
-	deadline := time.After(9 * time.Second)
+	deadline := time.After(14 * time.Second)
 	for range 5 {
 		select {
 		case <-beats:
@@ -546,5 +547,5 @@ func TestGroupHeartbeatsOftenWhilePending(t *testing.T) {
 			require.FailNow(t, "no rebalance")
 		}
 	}
-	require.Equal(t, 2*time.Second, (&session{Group: a.group}).heartbeatInterval())
+	require.Equal(t, gt.conf.HeartbeatInterval, (&session{Group: a.group}).heartbeatInterval())
 }

@@ -59,9 +59,12 @@ func onBoth(t *testing.T, test func(t *testing.T, env producerEnv)) {
 	t.Run("kafka", func(t *testing.T) { test(t, newReal(t)) })
 }
 
+// testPatience bounds every wait for what must come.
+const testPatience = time.Minute
+
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -129,7 +132,7 @@ func (e producerEnv) committed(t testing.TB, tp record.TopicPartition, n int) []
 	require.NoError(t, err)
 	defer func() { require.NoError(t, pc.Close()) }()
 	var got []string
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(testPatience)
 	for len(got) < n {
 		select {
 		case m := <-pc.Messages():

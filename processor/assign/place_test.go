@@ -244,11 +244,25 @@ type play struct {
 	next       int
 	moves      int // tasks that left an owner that is still there
 	last       Placement
-	history    []string
+	history    []noted
 }
 
+// noted is put into words if the test fails: most of a test's time went there.
+type noted struct {
+	format string
+	args   []any
+}
+
+func (n noted) String() string { return fmt.Sprintf(n.format, n.args...) }
+
+// placed are tasks by member, in the order of their names.
+type placed map[string][]record.TaskID
+
+func (p placed) String() string { return format(p) }
+
+// note remembers what happened. Nobody may change the arguments afterwards.
 func (p *play) note(format string, args ...any) {
-	p.history = append(p.history, fmt.Sprintf(format, args...))
+	p.history = append(p.history, noted{format, args})
 }
 
 func newPlay(t *testing.T, r *rand.Rand) *play {
@@ -332,15 +346,15 @@ func (p *play) rebalance(changed bool) (handOver bool) {
 	p.generation++
 	members := p.members()
 	moves, least := p.moves, p.leastMoves()
-	placed, err := Place(p.tasks, members, p.o)
+	to, err := Place(p.tasks, members, p.o)
 	require.NoError(p.t, err)
-	now, withheld := Withhold(placed.Active, members)
+	now, withheld := Withhold(to.Active, members)
 	p.note("%d: active %s; standby %s; warm-up %s; %d waiting; withheld %v",
-		p.generation, format(placed.Active), format(placed.Standby), format(placed.Warmup), placed.Waiting, withheld)
-	p.check(placed, now)
+		p.generation, placed(to.Active), placed(to.Standby), placed(to.Warmup), to.Waiting, withheld)
+	p.check(to, now)
 	for id, q := range p.peers {
 		for task, warming := range q.following {
-			if warming && !changed && !slices.Contains(placed.Warmup[id], task) && !slices.Contains(placed.Active[id], task) {
+			if warming && !changed && !slices.Contains(to.Warmup[id], task) && !slices.Contains(to.Active[id], task) {
 				require.Fail(p.t, "a warm-up is given up", "%v at %s", task, id)
 			}
 		}
@@ -355,10 +369,10 @@ func (p *play) rebalance(changed bool) (handOver bool) {
 			delete(q.state, task)
 		}
 		q.following = make(map[record.TaskID]bool)
-		for _, task := range placed.Standby[id] {
+		for _, task := range to.Standby[id] {
 			q.following[task] = false
 		}
-		for _, task := range placed.Warmup[id] {
+		for _, task := range to.Warmup[id] {
 			q.following[task] = true
 		}
 		for task := range q.following {
@@ -371,47 +385,98 @@ func (p *play) rebalance(changed bool) (handOver bool) {
 			return !follows
 		})
 	}
-	p.last = placed
+	p.last = to
 	if !changed {
 		require.Equal(p.t, least, p.moves-moves+p.leastMoves(), "the rest of the way is longer than it was")
 	}
 	return len(withheld) > 0
 }
 
+// fail ends the test. Checks of every task call it themselves: require would look at each value by reflection.
+func (p *play) fail(format string, args ...any) {
+	p.t.Helper()
+	require.FailNow(p.t, fmt.Sprintf(format, args...))
+}
+
 // check checks all that holds of every placement.
-func (p *play) check(placed Placement, now map[string][]record.TaskID) {
-	runs, active, copies := make(map[record.TaskID]string), make(map[record.TaskID]string), make(map[record.TaskID]int)
-	for id, tasks := range placed.Active {
+func (p *play) check(to Placement, now map[string][]record.TaskID) {
+	active, runs := p.checkOwners(to, now)
+	warming := p.checkWarmups(to, active, runs)
+	copies := make(map[record.TaskID]int)
+	for id, tasks := range to.Standby {
 		for _, task := range tasks {
-			require.NotContains(p.t, active, task, "active twice")
+			copies[task]++
+			switch {
+			case !p.o.Stateful(task):
+				p.fail("a standby of %v, which has no state", task)
+			case active[task] == id:
+				p.fail("a standby of %v at its owner", task)
+			case slices.Contains(to.Warmup[id], task):
+				p.fail("a standby of %v beside its warm-up", task)
+			}
+		}
+		require.Len(p.t, slices.Compact(slices.Clone(tasks)), len(tasks))
+	}
+	for _, task := range p.tasks {
+		others := len(p.peers) - 1
+		if warming[task] && !slices.Contains(to.Warmup[active[task]], task) {
+			others--
+		}
+		if want := min(p.o.StandbyReplicas, others); p.o.Stateful(task) && copies[task] != want {
+			p.fail("%d standbys of %v, want %d", copies[task], task, want)
+		}
+	}
+}
+
+// checkOwners returns who shall run each task, and who runs it for now.
+func (p *play) checkOwners(to Placement, now map[string][]record.TaskID) (active, runs map[record.TaskID]string) {
+	active, runs = make(map[record.TaskID]string), make(map[record.TaskID]string)
+	for id, tasks := range to.Active {
+		for _, task := range tasks {
+			if active[task] != "" {
+				p.fail("%v is active twice", task)
+			}
 			active[task] = id
 		}
 	}
 	require.Len(p.t, active, len(p.tasks))
 	for id, tasks := range now {
 		for _, task := range tasks {
-			require.NotContains(p.t, runs, task, "runs twice")
+			if runs[task] != "" {
+				p.fail("%v runs twice", task)
+			}
 			runs[task] = id
 		}
 	}
 	for id, q := range p.peers {
 		for _, task := range q.Owned {
-			if by, ok := runs[task]; ok {
-				require.Equal(p.t, id, by, "%v starts before its owner gave it up", task)
+			if by, ok := runs[task]; ok && by != id {
+				p.fail("%v starts at %s before its owner %s gave it up", task, by, id)
 			}
-			if to := active[task]; to != id && p.o.Stateful(task) {
-				position, ok := p.peers[to].state[task]
-				ok = ok && (p.o.Ends[task]-position <= p.o.AcceptableLag || p.peers[to].caughtUp[task])
-				require.True(p.t, ok, "%v moves to a member behind", task)
+			if at := active[task]; at != id && p.o.Stateful(task) {
+				position, ok := p.peers[at].state[task]
+				if !ok || p.o.Ends[task]-position > p.o.AcceptableLag && !p.peers[at].caughtUp[task] {
+					p.fail("%v moves to %s, which is behind", task, at)
+				}
 			}
 		}
 	}
+	return active, runs
+}
+
+// checkWarmups returns which tasks have one.
+func (p *play) checkWarmups(to Placement, active, runs map[record.TaskID]string) map[record.TaskID]bool {
 	warmups, warming := 0, make(map[record.TaskID]bool)
-	for id, tasks := range placed.Warmup {
+	for id, tasks := range to.Warmup {
 		for _, task := range tasks {
-			require.True(p.t, p.o.Stateful(task))
-			require.NotEqual(p.t, id, runs[task], "a warm-up of %v at its owner", task)
-			require.False(p.t, warming[task], "two warm-ups of %v", task)
+			switch {
+			case !p.o.Stateful(task):
+				p.fail("a warm-up of %v, which has no state", task)
+			case runs[task] == id:
+				p.fail("a warm-up of %v at its owner", task)
+			case warming[task]:
+				p.fail("two warm-ups of %v", task)
+			}
 			warming[task] = true
 			if active[task] != id {
 				warmups++
@@ -419,25 +484,8 @@ func (p *play) check(placed Placement, now map[string][]record.TaskID) {
 		}
 	}
 	require.LessOrEqual(p.t, warmups, p.o.MaxWarmups)
-	require.GreaterOrEqual(p.t, placed.Waiting, warmups)
-	for id, tasks := range placed.Standby {
-		for _, task := range tasks {
-			copies[task]++
-			require.True(p.t, p.o.Stateful(task))
-			require.NotEqual(p.t, id, active[task], "a standby of %v at its owner", task)
-			require.NotContains(p.t, placed.Warmup[id], task)
-		}
-		require.Len(p.t, slices.Compact(slices.Clone(tasks)), len(tasks))
-	}
-	for _, task := range p.tasks {
-		others := len(p.peers) - 1
-		if warming[task] && !slices.Contains(placed.Warmup[active[task]], task) {
-			others--
-		}
-		if p.o.Stateful(task) {
-			require.Equal(p.t, min(p.o.StandbyReplicas, others), copies[task], "standbys of %v", task)
-		}
-	}
+	require.GreaterOrEqual(p.t, to.Waiting, warmups)
+	return warming
 }
 
 // catchUp lets standbys and warm-ups restore and owners write, and reports whether a warm-up asks for a rebalance.
@@ -611,7 +659,10 @@ func playSeed(t *testing.T, seed uint64) {
 func (p *play) play(events int) {
 	defer func() {
 		if p.t.Failed() {
-			p.t.Log("history:\n" + strings.Join(p.history, "\n"))
+			p.t.Log("history:")
+			for _, n := range p.history {
+				p.t.Log(n)
+			}
 		}
 	}()
 	equal := p.r.IntN(2) == 0

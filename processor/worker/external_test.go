@@ -242,7 +242,7 @@ func TestSinkOfAWorker(t *testing.T) {
 	m.start()
 	m.assign(taskID(0))
 	c.produce(in, "a", "b", "c")
-	require.Eventually(t, func() bool { return len(sink.Rows()) == 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(sink.Rows()) == 3 }, time.Minute, time.Millisecond)
 	require.Empty(t, sink.Prepared())
 
 	// The owner dies between decision and end.
@@ -254,7 +254,7 @@ func TestSinkOfAWorker(t *testing.T) {
 	})
 	c.produce(in, "d")
 	require.Eventually(t, func() bool { return c.committed(in) == 4 && len(sink.Prepared()) == 1 },
-		10*time.Second, time.Millisecond)
+		time.Minute, time.Millisecond)
 	name := sink.Prepared()[0]
 	meta, err := eos.ParseMetadata(c.offsetOf(in).Metadata)
 	require.NoError(t, err)
@@ -266,10 +266,10 @@ func TestSinkOfAWorker(t *testing.T) {
 	next := newMember(t, c, plan, nil)
 	next.start()
 	next.assign(taskID(0))
-	require.Eventually(t, func() bool { return len(sink.Rows()) == 4 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(sink.Rows()) == 4 }, time.Minute, time.Millisecond)
 	require.Empty(t, sink.Prepared())
 	c.produce(in, "e")
-	require.Eventually(t, func() bool { return len(sink.Rows()) == 5 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(sink.Rows()) == 5 }, time.Minute, time.Millisecond)
 	require.NoError(t, next.close(true))
 	require.Equal(t, []string{"a", "b", "c", "d", "e"}, sink.Rows())
 }
@@ -295,10 +295,10 @@ func TestHandOverWhileTheDatabaseIsDown(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { // the first commit of each is behind us: the next one is due in a while
 		return c.offsetOf(part("in", 0)).Metadata != "" && c.offsetOf(part("in", 1)).Metadata != ""
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	c.produce(part("in", 0), "a")
 	c.produce(part("in", 1), "b")
-	require.Eventually(t, func() bool { return len(prepared()) == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(prepared()) == 2 }, time.Minute, time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	stopped, err := m.worker.Stop(ctx, map[record.TaskID]bool{taskID(0): true}, true)
@@ -308,13 +308,13 @@ func TestHandOverWhileTheDatabaseIsDown(t *testing.T) {
 	require.Contains(t, prepared(), int32(0))
 	sink.FailWith(nil)
 	require.Eventually(t, func() bool { return c.committed(part("in", 1)) == 1 && slices.Equal(prepared(), []int32{0}) },
-		10*time.Second, time.Millisecond)
+		time.Minute, time.Millisecond)
 	require.Equal(t, []string{"b"}, sink.Rows())
 
 	next := newMember(t, c, m.plan, nil)
 	next.start()
 	next.assign(taskID(0))
-	require.Eventually(t, func() bool { return len(sink.Rows()) == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(sink.Rows()) == 2 }, time.Minute, time.Millisecond)
 	require.Empty(t, sink.Prepared())
 	require.NoError(t, next.close(true))
 	m.stop()
@@ -338,7 +338,7 @@ func TestNextOwnerAbortsWhatWasNotDecided(t *testing.T) {
 	m := newMember(t, c, sinkPlan(t, sink), nil)
 	m.start()
 	m.assign(taskID(0))
-	require.Eventually(t, func() bool { return len(sink.Rows()) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(sink.Rows()) == 1 }, time.Minute, time.Millisecond)
 	require.NoError(t, m.close(true))
 	require.Equal(t, []string{"a"}, sink.Rows())
 	require.Empty(t, sink.Prepared())

@@ -252,7 +252,7 @@ func TestS3FailedUploadLeavesNothing(t *testing.T) {
 	require.Eventually(t, func() bool {
 		swept, err := s.Sweep(t.Context(), "", func(string) bool { return true })
 		return err == nil && len(swept) == 0
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	_, err = s.Open(t.Context(), "a")
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
