@@ -17,8 +17,10 @@ func TestPlaceLeaving(t *testing.T) {
 	members := []Member{
 		{ID: "a", ProcessID: "a", Owned: parse(t, "0_0 0_1 0_2 0_3"), Leaving: true},
 		{ID: "b", ProcessID: "b", Owned: parse(t, "0_4 0_5")},
-		{ID: "c", ProcessID: "c", Owned: parse(t, "0_6 0_7"), Previous: parse(t, "0_3"), Following: parse(t, "0_3"),
-			Ready: parse(t, "0_3")},
+		{
+			ID: "c", ProcessID: "c", Owned: parse(t, "0_6 0_7"), Previous: parse(t, "0_3"), Following: parse(t, "0_3"),
+			Ready: parse(t, "0_3"),
+		},
 	}
 	p, err := Place(tasksOf(8), members, o)
 	require.NoError(t, err)

@@ -36,9 +36,9 @@ type Placement struct {
 	Waiting int
 }
 
-// Place distributes the tasks among the members, with standbys and warm-ups. From call to call no more tasks leave their
-// owners than have to from the first one on, as long as members neither come nor go; the one exception is a task whose
-// new owner falls behind after the old one has let go of it: it starts where that is sooner, and moves once more.
+// Place distributes the tasks among the members, with standbys and warm-ups. From call to call no more tasks leave
+// their owners than have to from the first one on, as long as members neither come nor go; the one exception is a task
+// whose new owner falls behind after the old one has let go of it: it starts where that is sooner, and moves once more.
 //
 // All members must run one topology, see [Admit]; the only error is a *MixedTopologyError. Without members the result
 // is empty.

@@ -13,10 +13,10 @@ import "slices"
 //
 // Balanced means that no copy, nor any chain of them, can move and make the loads more even (standby_level.go). A
 // share of the copies is not always possible, for nobody has a copy of what it runs: a member that runs nearly all
-// tasks has next to none. Let k be the copies of each of n tasks, and let m members be of equal weight, without tags. If nobody
-// runs more than m-k times its share of these tasks, n/m, then everybody gets n·k/m copies, rounded up or down: any
-// members together have room enough beside what they run (Hall's theorem). With k = m-1 a copy is everywhere but at the
-// owner, so that the copies are as even as the tasks.
+// tasks has next to none. Let k be the copies of each of n tasks, and let m members be of equal weight, without tags.
+// If nobody runs more than m-k times its share of these tasks, n/m, then everybody gets n·k/m copies, rounded up or
+// down: any members together have room enough beside what they run (Hall's theorem). With k = m-1 a copy is everywhere
+// but at the owner, so that the copies are as even as the tasks.
 func (c *cluster) standbys(active, warmups []int) [][]int {
 	if c.StandbyReplicas <= 0 {
 		return nil

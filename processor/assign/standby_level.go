@@ -77,12 +77,12 @@ func (s *standbyPlacer) fullest(done []bool) int {
 type step struct{ task, from int }
 
 // shift moves copies along the shortest chain from a member to one that it eases, to the least loaded of those as near.
-// If there is none, all members in reach are done.
+// If there is none, all members in reach are done; or only this one, if there was a chain that could not be followed.
 func (s *standbyPlacer) shift(from int, done []bool) bool {
 	steps := make([]step, len(s.load))
 	seen := slices.Clone(done)
 	seen[from] = true
-	queue := []int{from}
+	queue, failed := []int{from}, false
 	for n := 0; n < len(queue); n++ {
 		i, best := queue[n], -1
 		for j := range s.load {
@@ -99,9 +99,15 @@ func (s *standbyPlacer) shift(from int, done []bool) bool {
 				best = j
 			}
 		}
-		if best >= 0 && s.follow(steps, from, best) {
-			return true
+		if best >= 0 {
+			if s.follow(steps, from, best) {
+				return true
+			}
+			failed = true
 		}
+	}
+	if failed { // members on the way may still move one of their own
+		queue = queue[:1]
 	}
 	for _, i := range queue {
 		done[i] = true
