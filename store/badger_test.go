@@ -373,7 +373,7 @@ func TestBadgerDiskGrowth(t *testing.T) {
 	dir := t.TempDir()
 	e, err := openBadger(dir, NewBudget(8<<20), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	const keys, valueBytes = 25_000, 450
+	const keys, valueBytes = 100_000, 100
 	var largest int64
 	for epoch := uint64(1); epoch <= 10; epoch++ {
 		require.NoError(t, e.Flush(numbered(keys, valueBytes, epoch), Checkpoint{Epoch: record.Epoch(epoch)}))

@@ -129,3 +129,31 @@ func TestCloseWhileALostCommitHangs(t *testing.T) {
 		require.Zero(t, c.committed(in0))
 	})
 }
+
+// A membership is lost while a worker does not answer. Whoever closes then still gets its tasks, and closes them.
+func TestCloseTakesWhatWasLostFromABusyWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, _ := newKeeper(t, newCluster(), topology.InMemory())
+		var left []record.TaskID
+		m.manager.cfg.OnLeave = func(id record.TaskID) { left = append(left, id) }
+		m.start()
+		m.assign(taskID(0))
+		until(t, "the task runs", func() bool { n, _ := m.manager.TaskStates(); return n == 1 })
+		gate := make(chan struct{})
+		go func() { _ = m.worker.do(context.Background(), func(context.Context) error { <-gate; return nil }) }()
+		synctest.Wait()
+		go m.manager.Lost(errSomething)
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() {
+			m.manager.Close(context.Background(), true, nil)
+			close(closed)
+		}()
+		synctest.Wait()
+		close(gate)
+		<-closed
+		require.Equal(t, []record.TaskID{taskID(0)}, left)
+		m.stop()
+		require.NoError(t, <-m.ran)
+	})
+}

@@ -408,11 +408,13 @@ func (m *Manager) take(ctx context.Context, ids []record.TaskID, commit bool) {
 		byWorker[o.worker][o.id] = true
 	}
 	var wait sync.WaitGroup
+	var kept sync.Map // the workers that have not answered
 	for w, ids := range byWorker {
 		wait.Go(func() {
 			tasks, err := w.Stop(ctx, ids, commit)
 			if err != nil && !errors.Is(err, ErrStopped) {
 				m.cfg.Logger.Error("cannot take tasks from their worker", slog.Any("error", err))
+				kept.Store(w, true)
 			}
 			for _, t := range tasks {
 				m.close(t)
@@ -423,7 +425,9 @@ func (m *Manager) take(ctx context.Context, ids []record.TaskID, commit bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, o := range leaving {
-		delete(m.mu.tasks, o.id)
+		if _, still := kept.Load(o.worker); !still { // else they are for Close to take
+			delete(m.mu.tasks, o.id)
+		}
 	}
 }
 
