@@ -107,7 +107,7 @@ func (l *line) take() (batch []*oneRow) {
 func (r *remote) askRow(ctx context.Context, endpoint string, q *ask) (reply, error) {
 	one := &oneRow{ctx: ctx, q: q, asks: appendAsk(nil, q), answer: make(chan answered, 1)}
 	if l := r.lines.of(endpoint); l.put(one) {
-		go func() {
+		go func() { //nolint:contextcheck // the requests are for others, too: each ends with who waits for it last
 			for batch := l.take(); len(batch) > 0; batch = l.take() {
 				r.askRows(endpoint, batch)
 			}
@@ -155,7 +155,7 @@ func (r *remote) askRows(endpoint string, batch []*oneRow) {
 		}
 		silence.Reset(attemptMax)
 		delete(open, i)
-		a.reply.info.Instance, a.reply.info.Partition = endpoint, one.q.partition
+		a.info.Instance, a.info.Partition = endpoint, one.q.partition
 		tell(one, a)
 		return nil
 	})

@@ -90,7 +90,7 @@ func TestRowsGoTogetherWhileAnInstanceIsBusy(t *testing.T) {
 				return true
 			})
 			if key == "none" {
-				require.True(t, isElsewhere(err), "%v", err) //nolint:testifylint // it fails the test all the same
+				require.True(t, isElsewhere(err), "%v", err)
 				return
 			}
 			if err != nil || len(rows) != 1 || string(rows[0].Value) != "v-"+key {

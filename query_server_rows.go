@@ -37,7 +37,7 @@ func (h *queryHandler) asks(w http.ResponseWriter, r *http.Request) {
 			answers <- numbered{i, appendRefusal(nil, h.busy())}
 			continue
 		}
-		go func() { answers <- numbered{i, h.row(r.Context(), &asks[i])} }()
+		go func(ctx context.Context) { answers <- numbered{i, h.row(ctx, &asks[i])} }(r.Context())
 	}
 	to := http.NewResponseController(w)
 	defer func() { _ = to.SetWriteDeadline(time.Time{}) }() // the connection goes on

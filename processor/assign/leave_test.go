@@ -39,8 +39,8 @@ func TestPlaceLeaving(t *testing.T) {
 	require.True(t, NobodyStays(members))
 }
 
-// TestRandomClustersLose: some members of a cluster leave. In a bounded number of rounds they have no task any more, the
-// others are balanced, and nothing has moved between those.
+// TestRandomClustersLose: some members of a cluster leave. In a bounded number of rounds they have no task any more,
+// the others are balanced, and nothing has moved between those.
 func TestRandomClustersLose(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(200) {
@@ -91,6 +91,6 @@ func TestRandomClustersLose(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, p.Waiting, "seed %d: balanced without them", seed)
 		require.LessOrEqual(t, all, int(partitions), "seed %d", seed)
-		require.Equal(t, int(partitions), len(slices.Concat(slices.Collect(maps.Values(p.Active))...)), "seed %d", seed)
+		require.Len(t, slices.Concat(slices.Collect(maps.Values(p.Active))...), int(partitions), "seed %d", seed)
 	}
 }

@@ -105,7 +105,9 @@ func (c *cluster) balancedWays(way []int, n int, call func(way []int)) {
 // TestSeedsThatMovedTooMuch plays those of the random clusters in which tasks have moved that need not have, warm-ups
 // were given up, or standbys never came to rest.
 func TestSeedsThatMovedTooMuch(t *testing.T) {
-	for _, seed := range []uint64{16, 18, 21, 24, 25, 29, 117, 435, 632, 1297, 1512, 1527, 1668, 1860, 14963062082964236369} {
+	for _, seed := range []uint64{
+		16, 18, 21, 24, 25, 29, 117, 435, 632, 1297, 1512, 1527, 1668, 1860, 14963062082964236369,
+	} {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) { playSeed(t, seed) })
 	}
 }

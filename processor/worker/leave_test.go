@@ -125,7 +125,7 @@ func TestCloseWhileALostCommitHangs(t *testing.T) {
 		defer cancel()
 		m.manager.Close(ctx, true, func() { <-lost })
 		m.stop()
-		<-m.ran
+		require.NoError(t, <-m.ran)
 		require.Zero(t, c.committed(in0))
 	})
 }
