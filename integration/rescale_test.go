@@ -125,7 +125,7 @@ func TestRescaleFinalWindows(t *testing.T) {
 	// A full minute, of today: what is older than a store remembers, a broker deletes from its changelog.
 	const end = 20 * 60
 	base := time.Now().Truncate(time.Minute).Add(-end * time.Minute)
-	reached := make(map[string]int)           // minutes, by word
+	reached := make(map[string]int) // minutes, by word
 	for i := range 40 {
 		reached[fmt.Sprintf("word-%d", i)] = 0
 	}
