@@ -117,14 +117,14 @@ func (r *remote) askNow(ctx context.Context, endpoint string, q *ask, yield func
 			return r.failed(ctx, endpoint, errSilent)
 		}
 		more := yield(p) // it may take as long as it likes
+		silence.Reset(attemptMax)
 		if p.page.Next == nil {
-			silence.Reset(attemptMax)
 			drain(body)
-		}
-		if !more || p.page.Next == nil {
 			return nil
 		}
-		silence.Reset(attemptMax)
+		if !more {
+			return nil
+		}
 	}
 }
 

@@ -74,12 +74,8 @@ func (h *queryHandler) ask(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		more, q.question.After = on, p.page.Next
-		_ = to.SetWriteDeadline(h.app.clock.Now().Add(pageWriteMax)) // a server that cannot has a timeout of its own
-		if _, err := w.Write(frame); err != nil {
+		if h.send(w, to, frame, more) != nil {
 			return
-		}
-		if more {
-			_ = to.Flush() // or it is sent with the next page
 		}
 	}
 }
@@ -108,6 +104,18 @@ func (h *queryHandler) frame(q *ask, p *reply, err error) (frame []byte, more, o
 		frame, more = appendRefusal(nil, no), false
 	}
 	return frame, more, true
+}
+
+// send writes a part of an answer; more says that others follow.
+func (h *queryHandler) send(w http.ResponseWriter, to *http.ResponseController, part []byte, more bool) error {
+	_ = to.SetWriteDeadline(h.app.clock.Now().Add(pageWriteMax)) // a server that cannot has a timeout of its own
+	if _, err := w.Write(part); err != nil {
+		return err
+	}
+	if more {
+		_ = to.Flush() // or it is sent with the next part
+	}
+	return nil
 }
 
 func (h *queryHandler) busy() *refusal {

@@ -48,13 +48,10 @@ func (h *queryHandler) asks(w http.ResponseWriter, r *http.Request) {
 		if left > 1 && len(answers) > 0 {
 			continue
 		}
-		_ = to.SetWriteDeadline(h.app.clock.Now().Add(pageWriteMax)) // a server that cannot has a timeout of its own
-		if _, err := w.Write(send); err != nil {
+		if h.send(w, to, send, left > 1) != nil {
 			return
 		}
-		if send = send[:0]; left > 1 {
-			_ = to.Flush()
-		}
+		send = send[:0]
 	}
 }
 

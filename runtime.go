@@ -369,7 +369,7 @@ func (in *incarnation) run(ctx context.Context) error {
 	owned := in.manager.Owned()
 	// After an error tasks drop what is not committed: whatever failed would fail again.
 	in.manager.Close(closing, err == nil, func() {
-		if err == nil && !a.cfg.LeaveGroupOnClose {
+		if err == nil && !in.leavesGroup() {
 			in.leaveWord(closing, owned)
 		}
 		leave()
