@@ -104,14 +104,21 @@ func (a *app) awaitRunning() {
 func (a *app) awaitTasks(n int) {
 	a.t.Helper()
 	eventually(a.t, fmt.Sprintf("%d running tasks", n), func() bool {
-		select {
-		case <-a.done:
-			require.NoError(a.t, a.err, "Run has ended")
-		default:
-		}
-		s, err := a.app.Status(a.t.Context())
-		return err == nil && s.Running > 0 && s.Restoring == 0 && (n < 0 || n == s.Running)
+		s, ok := a.restored()
+		return ok && s.Running > 0 && (n < 0 || n == s.Running)
 	})
+}
+
+// restored returns the status of an App that restores nothing; false if it has none, or is still restoring. An App
+// that has failed fails the test.
+func (a *app) restored() (s tidemark.Status, ok bool) {
+	select {
+	case <-a.done:
+		require.NoError(a.t, a.err, "Run has ended")
+	default:
+	}
+	s, err := a.app.Status(a.t.Context())
+	return s, err == nil && s.Restoring == 0
 }
 
 // saw reports whether the App has been in a state.

@@ -83,13 +83,8 @@ func awaitTotal(t *testing.T, n int, apps ...*app) {
 	eventually(t, fmt.Sprintf("%d tasks", n), func() bool {
 		total := 0
 		for _, a := range apps {
-			select {
-			case <-a.done:
-				require.NoError(t, a.err, "Run has ended")
-			default:
-			}
-			s, err := a.app.Status(t.Context())
-			if err != nil || s.Restoring > 0 {
+			s, ok := a.restored()
+			if !ok {
 				return false
 			}
 			total += s.Running

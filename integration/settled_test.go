@@ -3,8 +3,6 @@ package integration
 import (
 	"fmt"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // awaitSettled waits until these instances, which are all that there are and have as many workers each, run n tasks
@@ -22,13 +20,8 @@ func settled(t *testing.T, n int, apps []*app) bool {
 	total, all := 0, span{least: n}
 	bySubtopology := make([]map[int32]int, len(apps))
 	for i, a := range apps {
-		select {
-		case <-a.done:
-			require.NoError(t, a.err, "Run has ended")
-		default:
-		}
-		s, err := a.app.Status(t.Context())
-		if err != nil || s.Restoring > 0 {
+		s, ok := a.restored()
+		if !ok {
 			return false
 		}
 		for _, standby := range s.Standbys {

@@ -267,17 +267,21 @@ func requireShare(t *testing.T, n int, share, weights int64, msg string, args ..
 	}
 }
 
+// fewTasks draws so few tasks that all ways to place them can be tried.
+func fewTasks(r *rand.Rand, partitions int) (tasks []record.TaskID) {
+	for s := range 1 + r.IntN(3) {
+		for p := range 1 + r.IntN(partitions) {
+			tasks = append(tasks, id(int32(s), int32(p)))
+		}
+	}
+	return tasks[:min(len(tasks), 7)]
+}
+
 // TestAssignMovesTheLeast compares the flow with trying every balanced assignment of a small cluster.
 func TestAssignMovesTheLeast(t *testing.T) {
 	r := newRand(t)
 	for range 400 {
-		var tasks []record.TaskID
-		for s := range 1 + r.IntN(3) {
-			for p := range 1 + r.IntN(3) {
-				tasks = append(tasks, id(int32(s), int32(p)))
-			}
-		}
-		tasks = tasks[:min(len(tasks), 7)]
+		tasks := fewTasks(r, 3)
 		members := make([]Member, 2+r.IntN(2))
 		for i := range members {
 			members[i] = Member{ID: string(rune('a' + i)), Workers: 1 + r.IntN(3)}

@@ -15,13 +15,7 @@ import (
 func TestTargetMovesTheLeast(t *testing.T) {
 	r := newRand(t)
 	for range 600 {
-		var tasks []record.TaskID
-		for s := range 1 + r.IntN(3) {
-			for p := range 1 + r.IntN(4) {
-				tasks = append(tasks, id(int32(s), int32(p)))
-			}
-		}
-		tasks = tasks[:min(len(tasks), 7)]
+		tasks := fewTasks(r, 4)
 		o := Options{
 			Stateful: func(task record.TaskID) bool { return task.Subtopology < 2 }, MaxWarmups: 1, AcceptableLag: 10,
 			Ends: make(map[record.TaskID]int64),

@@ -15,12 +15,7 @@ import (
 func TestHandOverStopsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		var gate *gatedProducer
-		m := newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) { gate = gated(cfg) })
-		m.start()
-		m.assign(taskID(0), taskID(1))
-		introduced(t, c, in0, in1)
-		gate.held.Store(true)
+		m, gate := gatedMember(t, c, taskID(0), taskID(1))
 		c.produce(in0, keys(3)...)
 		<-gate.sending
 		revoked := make(chan struct{})

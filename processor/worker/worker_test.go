@@ -247,6 +247,19 @@ func (p *gatedProducer) Send(ctx context.Context, batches []*record.Batch) ([]in
 	return p.Producer.Send(ctx, batches)
 }
 
+// gatedMember starts a member that has these tasks and has introduced itself as their owner. What it sends from now on
+// is held.
+func gatedMember(t *testing.T, c *cluster, ids ...record.TaskID) (m *member, gate *gatedProducer) {
+	m = newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) { gate = gated(cfg) })
+	m.start()
+	m.assign(ids...)
+	for _, id := range ids {
+		introduced(t, c, part("in", id.Partition))
+	}
+	gate.held.Store(true)
+	return m, gate
+}
+
 // introduced waits for the first commits of tasks, by which their owner introduces itself.
 func introduced(t *testing.T, c *cluster, tps ...record.TopicPartition) {
 	t.Helper()
@@ -269,12 +282,7 @@ func TestRevokeDuringACommit(t *testing.T) {
 		t.Run("fails="+strconv.FormatBool(fails), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
-				var gate *gatedProducer
-				m := newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) { gate = gated(cfg) })
-				m.start()
-				m.assign(taskID(0), taskID(1))
-				introduced(t, c, in0, in1)
-				gate.held.Store(true)
+				m, gate := gatedMember(t, c, taskID(0), taskID(1))
 				c.produce(in0, keys(3)...)
 				c.produce(in1, "other")
 				<-gate.sending
@@ -325,12 +333,7 @@ func TestRevokeDuringACommit(t *testing.T) {
 func TestFatalErrorWhileTasksAreHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		var gate *gatedProducer
-		m := newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) { gate = gated(cfg) })
-		m.start()
-		m.assign(taskID(0), taskID(1))
-		introduced(t, c, in0, in1)
-		gate.held.Store(true)
+		m, gate := gatedMember(t, c, taskID(0), taskID(1))
 		c.produce(in0, "a")
 		c.produce(in1, "b")
 		<-gate.sending
@@ -517,12 +520,7 @@ func TestBackoff(t *testing.T) {
 func TestPositionOutOfRange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		var gate *gatedProducer
-		m := newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) { gate = gated(cfg) })
-		m.start()
-		m.assign(taskID(0))
-		introduced(t, c, in0)
-		gate.held.Store(true)
+		m, gate := gatedMember(t, c, taskID(0))
 		c.produce(in0, keys(3)...)
 		<-gate.sending
 		c.produce(in0, "k0")

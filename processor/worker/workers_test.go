@@ -103,12 +103,7 @@ func TestWorkersChangeWithoutTime(t *testing.T) {
 func TestStopAfterAWithdrawnHandOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		var gate *gatedProducer
-		m := newMember(t, c, countPlan(t, topology.InMemory()), func(cfg *Config) { gate = gated(cfg) })
-		m.start()
-		m.assign(taskID(0))
-		introduced(t, c, in0)
-		gate.held.Store(true)
+		m, gate := gatedMember(t, c, taskID(0))
 		c.produce(in0, keys(3)...)
 		<-gate.sending
 		ctx, cancel := context.WithCancel(t.Context())
